@@ -1,0 +1,49 @@
+"""Metadata and extras. Tested versions stand in constraints.txt; nothing here caps a version."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "src/transformers_empathav/__init__.py").read_text())[1]
+
+EXTRAS = {
+    "face": ["opencv-contrib-python-headless"],
+    "train": ["trl>=1.16", "tensorboard"],
+    "eval": ["evaluate", "sacrebleu", "rouge-score", "nltk", "scikit-learn", "matplotlib"],
+    "app": ["gradio"],
+    "cuda": ["mamba-ssm; sys_platform == 'linux'", "causal-conv1d; sys_platform == 'linux'"],
+    "assemble": ["gguf", "h5py"],
+    "dev": ["pytest", "pytest-xdist", "ruff"],
+}
+
+setup(
+    name="transformers-empathav",
+    version=VERSION,
+    description="Empathetic responses in audio-visual conversations: emotion extractor, memory compressor and EPO",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    package_dir={"": "src"},
+    packages=find_packages("src"),
+    python_requires=">=3.10",
+    install_requires=[
+        "torch>=2.6",
+        "transformers>=5.23",
+        "accelerate",
+        "huggingface-hub",
+        "safetensors",
+        "peft",
+        "datasets",
+        "numpy",
+        "pillow",
+        "av",
+        "soxr",
+        "typer",
+        "rich",
+    ],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["empathav = transformers_empathav.cli:main"]},
+)

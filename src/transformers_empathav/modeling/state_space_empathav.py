@@ -1,0 +1,333 @@
+"""A stack of Mamba-2 or Mamba-1 layers that reads a sequence in one go or piece by piece, with the same result."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.func import functional_call
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from .selective_scan_empathav import selective_scan, ssd_scan
+
+
+HALF = (torch.bfloat16, torch.float16)
+
+
+@dataclass
+class StateSpaceState:
+    """
+    All that a [`StateSpaceStack`] remembers of what it has read; its size does not depend on how much that was.
+
+    Both tensors are `float32` (`float64` for a stack in `float64`), whatever the dtype of the parameters.
+
+    Args:
+        conv (`torch.Tensor` of shape `(layers, batch, channels, conv_kernel - 1)`):
+            The last inputs of each layer's causal convolution.
+        ssm (`torch.Tensor` of shape `(layers, batch, heads, head_dim, state_size)`, for Mamba-1 `(layers, batch, channels, state_size)`):
+            Each layer's recurrent state.
+    """
+
+    conv: torch.Tensor
+    ssm: torch.Tensor
+
+    def to(self, device) -> "StateSpaceState":
+        """The same state on another device."""
+        return StateSpaceState(self.conv.to(device), self.ssm.to(device))
+
+    def select(self, rows) -> "StateSpaceState":
+        """The states of some rows of the batch, `rows` being a `list`, `slice` or tensor of indices."""
+        return StateSpaceState(self.conv[:, rows], self.ssm[:, rows])
+
+    def detach(self) -> "StateSpaceState":
+        """The same state, through which no gradient flows."""
+        return StateSpaceState(self.conv.detach(), self.ssm.detach())
+
+
+def compute_dtype(weight):
+    # Processors without half-precision arithmetic multiply such matrices tens of times slower than float32 ones.
+    return torch.float32 if weight.device.type == "cpu" and weight.dtype in HALF else weight.dtype
+
+
+def project(linear, x):
+    """Applies `linear`, its weights in half precision being cast for it where the computation is in float32."""
+    if x.dtype == torch.float32 and linear.weight.dtype in HALF:
+        return functional_call(linear, {name: p.float() for name, p in linear.named_parameters()}, (x,))
+    return linear(x)
+
+
+def causal_conv(x, conv, state, lengths):
+    """
+    Depthwise causal convolution that continues from the inputs in `state`.
+
+    Args:
+        x (`torch.Tensor` of shape `(batch, length, channels)`): Inputs.
+        conv (`nn.Conv1d`): Holds weight and bias.
+        state (`torch.Tensor` of shape `(batch, channels, conv_kernel - 1)`): The inputs before the first position.
+        lengths (`torch.Tensor` of shape `(batch,)` or `None`): True length of each row; `None` means all of it.
+
+    Returns:
+        `tuple(torch.Tensor, torch.Tensor)`: outputs in the shape of `x`, and the last inputs of each row.
+    """
+    width = state.shape[-1]
+    extended = torch.cat([state.transpose(1, 2).to(x.dtype), x], dim=1)
+    if lengths is None:
+        state = extended[:, x.shape[1] :]
+    else:
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        state = extended[rows, lengths[:, None] + torch.arange(width, device=x.device)]
+    bias = None if conv.bias is None else conv.bias.to(x.dtype)
+    # As a picture of height 1, channels last, it needs no transposed copy.
+    picture = extended.transpose(1, 2).unsqueeze(2)
+    y = F.conv2d(picture, conv.weight.to(x.dtype).unsqueeze(2), bias, groups=conv.groups)
+    return y.squeeze(2).transpose(1, 2), state.transpose(1, 2)
+
+
+class GroupRMSNorm(nn.Module):
+    """Root-mean-square norm, separately in `groups` equal parts of the last dimension."""
+
+    def __init__(self, size, eps, groups=1):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+        self.groups = groups
+
+    def forward(self, x):
+        parts = x.unflatten(-1, (self.groups, -1))
+        return F.rms_norm(parts, parts.shape[-1:], eps=self.eps).flatten(-2) * self.weight.to(x.dtype)
+
+
+class Mamba2Mixer(nn.Module):
+    """Mamba-2's token mixer (https://arxiv.org/abs/2405.21060); parameters are named as in transformers."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.inner = int(config.expand * config.hidden_size)
+        self.heads, self.head_dim = config.num_heads, config.head_dim
+        self.groups, self.state_size = config.n_groups, config.state_size
+        self.chunk_size = config.chunk_size
+        self.time_step_limit = config.time_step_limit
+        self.act = ACT2FN[config.hidden_act]
+        channels = self.inner + 2 * self.groups * self.state_size
+        self.in_proj = nn.Linear(config.hidden_size, self.inner + channels + self.heads, bias=config.use_bias)
+        self.conv1d = nn.Conv1d(
+            channels, channels, config.conv_kernel, groups=channels, bias=config.use_conv_bias, padding=config.conv_kernel - 1
+        )
+        self.dt_bias = nn.Parameter(torch.empty(self.heads))
+        self.A_log = nn.Parameter(torch.empty(self.heads))
+        self.D = nn.Parameter(torch.empty(self.heads))
+        self.norm = GroupRMSNorm(self.inner, config.layer_norm_epsilon, self.groups)
+        self.out_proj = nn.Linear(self.inner, config.hidden_size, bias=config.use_bias)
+        self.conv_shape = (channels, config.conv_kernel - 1)
+        self.ssm_shape = (self.heads, self.head_dim, self.state_size)
+
+    def forward(self, hidden_states, conv_state, ssm_state, mask=None, lengths=None):
+        gate, xBC, dt = project(self.in_proj, hidden_states).split([self.inner, self.conv_shape[0], self.heads], dim=-1)
+        xBC, conv_state = causal_conv(xBC, self.conv1d, conv_state, lengths)
+        x, B, C = self.act(xBC).split([self.inner] + [self.groups * self.state_size] * 2, dim=-1)
+        precise = ssm_state.dtype
+        dt = F.softplus(dt.to(precise) + self.dt_bias.to(precise)).clamp(*self.time_step_limit)
+        if mask is not None:
+            dt = dt * mask.unsqueeze(-1)
+        y, ssm_state = ssd_scan(
+            x.unflatten(-1, (self.heads, self.head_dim)),
+            dt,
+            -torch.exp(self.A_log.to(precise)),
+            B.unflatten(-1, (self.groups, self.state_size)),
+            C.unflatten(-1, (self.groups, self.state_size)),
+            self.D.to(precise),
+            ssm_state,
+            self.chunk_size,
+        )
+        y = self.norm(y.flatten(-2) * F.silu(gate.to(precise)))
+        return project(self.out_proj, y.to(hidden_states.dtype)), conv_state, ssm_state
+
+
+class MambaMixer(nn.Module):
+    """Mamba-1's token mixer (https://arxiv.org/abs/2312.00752); parameters are named as in transformers."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.inner = config.intermediate_size
+        self.rank, self.state_size = int(config.time_step_rank), config.state_size
+        self.act = ACT2FN[config.hidden_act]
+        self.in_proj = nn.Linear(config.hidden_size, 2 * self.inner, bias=config.use_bias)
+        self.conv1d = nn.Conv1d(
+            self.inner, self.inner, config.conv_kernel, groups=self.inner, bias=config.use_conv_bias, padding=config.conv_kernel - 1
+        )
+        self.x_proj = nn.Linear(self.inner, self.rank + 2 * self.state_size, bias=False)
+        self.dt_proj = nn.Linear(self.rank, self.inner, bias=True)
+        self.A_log = nn.Parameter(torch.empty(self.inner, self.state_size))
+        self.D = nn.Parameter(torch.empty(self.inner))
+        self.out_proj = nn.Linear(self.inner, config.hidden_size, bias=config.use_bias)
+        self.conv_shape = (self.inner, config.conv_kernel - 1)
+        self.ssm_shape = (self.inner, self.state_size)
+
+    def forward(self, hidden_states, conv_state, ssm_state, mask=None, lengths=None):
+        x, gate = project(self.in_proj, hidden_states).chunk(2, dim=-1)
+        x, conv_state = causal_conv(x, self.conv1d, conv_state, lengths)
+        x = self.act(x)
+        dt, B, C = project(self.x_proj, x).split([self.rank, self.state_size, self.state_size], dim=-1)
+        precise = ssm_state.dtype
+        dt = F.softplus(project(self.dt_proj, dt).to(precise))
+        if mask is not None:
+            dt = dt * mask.unsqueeze(-1)
+        y, ssm_state = selective_scan(x, dt, -torch.exp(self.A_log.to(precise)), B, C, self.D.to(precise), ssm_state)
+        y = y * F.silu(gate.to(precise))
+        return project(self.out_proj, y.to(hidden_states.dtype)), conv_state, ssm_state
+
+
+class StateSpaceLayer(GradientCheckpointingLayer):
+    """Norm, mixer and residual connection."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.norm = GroupRMSNorm(config.hidden_size, config.layer_norm_epsilon)
+        self.mixer = Mamba2Mixer(config) if config.model_type == "mamba2" else MambaMixer(config)
+
+    def forward(self, residual, conv_state, ssm_state, mask=None, lengths=None):
+        hidden_states = self.norm(residual).to(compute_dtype(self.norm.weight))
+        hidden_states, conv_state, ssm_state = self.mixer(hidden_states, conv_state, ssm_state, mask, lengths)
+        return residual + hidden_states, conv_state, ssm_state
+
+
+class StateSpaceStack(nn.Module):
+    r"""
+    The layers of a Mamba-2 or Mamba-1 model without its embeddings, reading vectors.
+
+    Training, one pass over a sequence, and continuation by pieces of any length run the same code. Parameters have the
+    names that they have in transformers' `Mamba2Model` and `MambaModel`, whose weights therefore load.
+
+    Args:
+        config ([`~transformers.Mamba2Config`] or [`~transformers.MambaConfig`]): Sizes of the layers.
+
+    Raises:
+        ValueError: If `config` is of another model.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        if config.model_type not in ("mamba2", "mamba"):
+            raise ValueError(
+                f"A state-space stack is built from a Mamba2Config or MambaConfig, but the model type is "
+                f"{config.model_type!r}: use 'mamba2' or 'mamba'."
+            )
+        self.config = config
+        self.layers = nn.ModuleList([StateSpaceLayer(config) for _ in range(config.num_hidden_layers)])
+        self.norm_f = GroupRMSNorm(config.hidden_size, config.layer_norm_epsilon)
+        self.apply(lambda module: init_state_space(module, config))
+
+    def initial_state(self, batch_size: int) -> StateSpaceState:
+        """The state before anything is read: zeros, on the device of the parameters."""
+        mixer, weight = self.layers[0].mixer, self.norm_f.weight
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        shape = (len(self.layers), batch_size)
+        return StateSpaceState(
+            conv=torch.zeros(*shape, *mixer.conv_shape, dtype=dtype, device=weight.device),
+            ssm=torch.zeros(*shape, *mixer.ssm_shape, dtype=dtype, device=weight.device),
+        )
+
+    def forward(
+        self,
+        inputs_embeds: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        state: StateSpaceState | None = None,
+    ) -> tuple[torch.Tensor, StateSpaceState]:
+        r"""
+        Args:
+            inputs_embeds (`torch.Tensor` of shape `(batch, length, hidden_size)`):
+                The vectors to read.
+            attention_mask (`torch.Tensor` of shape `(batch, length)`, *optional*):
+                Ones, then zeros in every row (right padding). Padding does not touch the state, and what is returned
+                at its positions means nothing. A row of zeros keeps the state that it had.
+            state ([`StateSpaceState`], *optional*):
+                What was read before; nothing by default.
+
+        Returns:
+            `tuple(torch.Tensor, StateSpaceState)`: hidden states in shape and dtype of `inputs_embeds`, and the state
+            after the last position of each row. Gradients flow through both, and into `state`.
+
+        Raises:
+            ValueError: If the mask is not of that form or `state` is of another size of batch.
+        """
+        batch, length, _ = inputs_embeds.shape
+        lengths = None
+        if attention_mask is not None:
+            attention_mask = self._right_padded(attention_mask, batch, length)
+            lengths = attention_mask.sum(dim=1)
+        if state is None:
+            state = self.initial_state(batch)
+        elif state.ssm.shape[:2] != (len(self.layers), batch):
+            raise ValueError(
+                f"The state holds (layers, rows) = {tuple(state.ssm.shape[:2])}, but {(len(self.layers), batch)} are "
+                f"read: pass the state of the same stack with one row for each row of inputs_embeds."
+            )
+        if length == 0:
+            return inputs_embeds, state
+
+        dtype = compute_dtype(self.norm_f.weight)
+        hidden_states = inputs_embeds.to(torch.promote_types(dtype, torch.float32) if self.config.residual_in_fp32 else dtype)
+        conv_states, ssm_states = [], []
+        for layer, conv_state, ssm_state in zip(self.layers, state.conv, state.ssm):
+            hidden_states, conv_state, ssm_state = layer(hidden_states, conv_state, ssm_state, attention_mask, lengths)
+            conv_states.append(conv_state)
+            ssm_states.append(ssm_state)
+        state = StateSpaceState(torch.stack(conv_states).to(state.conv.dtype), torch.stack(ssm_states))
+        return self.norm_f(hidden_states).to(inputs_embeds.dtype), state
+
+    @staticmethod
+    def _right_padded(attention_mask, batch, length):
+        if attention_mask.shape != (batch, length):
+            raise ValueError(
+                f"attention_mask has shape {tuple(attention_mask.shape)}, but inputs_embeds needs {(batch, length)}: "
+                f"give one value for each position."
+            )
+        mask = attention_mask.bool()
+        if (mask[:, 1:] & ~mask[:, :-1]).any():
+            raise ValueError(
+                "attention_mask must be ones, then zeros in every row, because a state can only be continued after "
+                "what was read: pad on the right (tokenizer.padding_side = 'right')."
+            )
+        return mask
+
+
+@torch.no_grad()
+def init_state_space(module: nn.Module, config):
+    r"""
+    Initialises a mixer as transformers' `Mamba2PreTrainedModel` and `MambaPreTrainedModel` do; leaves other modules as
+    they are. To be called for every module, after the general initialisation, from `_init_weights`.
+
+    Args:
+        module (`nn.Module`): Any module.
+        config ([`~transformers.Mamba2Config`] or [`~transformers.MambaConfig`]): The configuration of its stack.
+    """
+    if not isinstance(module, (Mamba2Mixer, MambaMixer)):
+        return
+    step_bias = module.dt_bias if isinstance(module, Mamba2Mixer) else module.dt_proj.bias
+    span = math.log(config.time_step_min), math.log(config.time_step_max)
+    steps = torch.empty_like(step_bias, dtype=torch.float32).uniform_(*span).exp().clamp(min=config.time_step_floor)
+    init.copy_(step_bias, steps + torch.log(-torch.expm1(-steps)))  # the inverse of softplus
+    rates = torch.arange(1, module.A_log.shape[-1] + 1, dtype=torch.float32, device=module.A_log.device)
+    init.copy_(module.A_log, rates.log().expand_as(module.A_log))
+    init.ones_(module.D)
+
+    std = config.initializer_range
+    init.normal_(module.in_proj.weight, std=std)
+    if isinstance(module, MambaMixer):
+        init.normal_(module.x_proj.weight, std=std)
+        scale = module.rank**-0.5 * config.time_step_scale
+        if config.time_step_init_scheme == "constant":
+            init.constant_(module.dt_proj.weight, scale)
+        else:
+            init.uniform_(module.dt_proj.weight, -scale, scale)
+    init.uniform_(module.conv1d.weight, -(config.conv_kernel**-0.5), config.conv_kernel**-0.5)
+    bound = module.out_proj.in_features**-0.5
+    if config.rescale_prenorm_residual:
+        bound /= math.sqrt(config.num_hidden_layers)
+    init.uniform_(module.out_proj.weight, -bound, bound)
+    for linear in (module.in_proj, module.conv1d, module.out_proj):
+        if linear.bias is not None:
+            init.zeros_(linear.bias)

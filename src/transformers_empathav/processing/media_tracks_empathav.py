@@ -1,0 +1,233 @@
+"""The tracks of a media file: sound as samples, video as the frames that were on screen at given times."""
+
+from bisect import bisect_right
+from collections import deque
+from math import inf
+
+import numpy as np
+
+from .media_sources_empathav import GUESSED_LENGTH, MediaError, check_limit, import_av
+
+
+_SLACK = 0.1  # seconds by which a header's length may exceed that of the packets
+_GAP = 0.1  # seconds between two pieces of sound from which on silence takes the place of what is missing
+
+
+def read_tracks(name, container, want_video, sound, sampling_rate, limits):
+    """
+    Demux a file once, decode its sound and prepare its video, both counted from the earlier one's beginning.
+
+    Args:
+        name (`str`): The source, for messages.
+        container (`av.container.InputContainer`): The open file.
+        want_video (`bool`): Whether the video track is asked for; then the sound track may be missing.
+        sound (`np.ndarray` of shape `(samples,)`, *optional*): Sound to use in place of the file's.
+        sampling_rate (`int`): Samples per second of the sound returned.
+        limits (`MediaLimits`): Bounds on the file.
+
+    Returns:
+        `tuple[np.ndarray | None, VideoTrack | None]`: Mono sound and the video track.
+
+    Raises:
+        MediaError: If a track that is asked for is missing, or the file is broken or beyond the limits.
+    """
+    video = audio = heard = None
+    if want_video:
+        films = [
+            stream
+            for stream in container.streams.video
+            if not stream.disposition & import_av().stream.Disposition.attached_pic
+        ]
+        best = container.streams.best("video")
+        video = best if best in films else next(iter(films), None)
+    if sound is None:
+        audio = container.streams.best("audio")
+    if (video if want_video else audio) is None:
+        missing, there = ("video", "audio") if want_video else ("audio", "video")
+        raise MediaError(f"{name}: it has no {missing} track; give it as {there}, or give another file.")
+
+    streams = [stream for stream in (video, audio) if stream is not None]
+    packets = _demux(name, container, streams, limits)
+    if audio is not None:
+        sound, rate, heard = _decode_sound(name, packets[audio.index], limits)
+        sound = resample(name, sound, rate, sampling_rate)
+    if video is None:
+        return sound, None
+    track = VideoTrack(name, video, packets[video.index], heard, limits)
+    if heard is not None:
+        sound = np.pad(sound, (round((heard - track.origin) * sampling_rate), 0))
+    return sound, track
+
+
+def _seconds(packet):
+    """When a packet is due, in seconds; `None` where the container does not say."""
+    stamp = packet.dts if packet.pts is None else packet.pts
+    return None if stamp is None else float(stamp * packet.time_base)
+
+
+def _broken(name, second):
+    second = "its beginning" if second in (None, -inf) else f"second {second:.2f}"
+    return MediaError(f"{name}: it is damaged or cut off at {second}; copy or record it again, or cut it before that.")
+
+
+def _demux(name, container, streams, limits):
+    """The compressed packets of each stream, held in memory: no larger than the file, and nothing is ever sought."""
+    packets = {stream.index: [] for stream in streams}
+    first, last, step = inf, -inf, 0.0
+    try:
+        for packet in container.demux():
+            stream, begin = packet.stream, _seconds(packet)
+            if packet.is_corrupt:
+                raise _broken(name, begin)
+            if begin is not None and packet.size:
+                first, last = min(first, begin), max(last, begin + float((packet.duration or 0) * packet.time_base))
+                check_limit(name, last - first, "s long", limits, "max_seconds")
+            if stream.type == "video" and stream.average_rate:
+                step = max(step, 1 / float(stream.average_rate))
+            if stream.index in packets:
+                packets[stream.index].append(packet)
+                if stream.type == "video":
+                    check_limit(name, len(packets[stream.index]) - 1, "frames", limits, "max_frames")
+    except import_av().FFmpegError:
+        raise _broken(name, last) from None
+    stated = container.duration
+    if stated and container.format.name not in GUESSED_LENGTH and last < stated / 1e6 - _SLACK - step:
+        raise _broken(name, max(last, 0.0))
+    return packets
+
+
+def _decode(name, packet):
+    try:
+        return packet.decode()
+    except import_av().FFmpegError:
+        raise _broken(name, _seconds(packet)) from None
+
+
+def _decode_sound(name, packets, limits):
+    """Samples in mono, their rate, and the second at which they begin (`None` without any)."""
+    pieces, rate, begin, count = [np.zeros(0, np.float32)], 1, None, 0
+    for packet in packets:
+        for frame in _decode(name, packet):
+            now = frame.time or 0.0
+            if begin is None:
+                rate, begin = frame.sample_rate, now
+            if frame.sample_rate != rate:
+                raise MediaError(f"{name}: its sampling rate changes at second {now:.2f}; convert it to one rate.")
+            gap = round((now - begin) * rate) - count
+            gap = gap if frame.time is not None and gap > _GAP * rate else 0
+            count += gap + frame.samples
+            check_limit(name, count / rate, "s long", limits, "max_seconds")
+            samples = frame.to_ndarray()
+            if not frame.format.is_planar:
+                samples = samples.reshape(-1, frame.layout.nb_channels).T
+            pieces += [np.zeros(gap, np.float32), to_mono(samples)]
+    mono = np.concatenate(pieces)
+    last = next((packet for packet in reversed(packets) if packet.size), None)
+    if begin is not None and last.duration and last.time_base * rate <= 1:  # what the codec padded its last frame with
+        mono = mono[: round((_seconds(last) + float(last.duration * last.time_base) - begin) * rate)]
+    return mono, rate, begin
+
+
+def to_mono(channels):
+    """
+    The mean of the channels.
+
+    Args:
+        channels (`np.ndarray` of shape `(channels, samples)`): Floats in [-1, 1], or integers of full scale.
+
+    Returns:
+        `np.ndarray` of shape `(samples,)`: float32 in [-1, 1].
+    """
+    dtype = channels.dtype
+    if dtype.kind == "f":
+        return channels.mean(axis=0, dtype=np.result_type(dtype, np.float32)).astype(np.float32, copy=False)
+    half = 2.0 ** (8 * dtype.itemsize - 1)
+    return ((channels.mean(axis=0) - (half if dtype.kind == "u" else 0.0)) / half).astype(np.float32)
+
+
+def resample(name, mono, rate, sampling_rate):
+    """Mono sound of `rate` samples per second at `sampling_rate`, refused where it is not finite."""
+    if not np.isfinite(mono).all():
+        raise MediaError(f"{name}: its sound holds NaN or infinite samples; repair it, e.g. with np.nan_to_num.")
+    if rate == sampling_rate or mono.size == 0:
+        return mono
+    try:
+        import soxr
+    except ImportError as error:
+        raise ImportError("Resampling sound needs soxr: pip install soxr") from error
+    return soxr.resample(mono, rate, sampling_rate, quality="HQ")
+
+
+class VideoTrack:
+    """
+    A demuxed video track that decodes what is asked of it, from the nearest key frame on.
+
+    Args:
+        name (`str`): The source, for messages.
+        stream (`av.VideoStream`): The track.
+        packets (`list[av.Packet]`): All its packets in the order of the file.
+        heard (`float`, *optional*): The second of the file at which its sound begins.
+        limits (`MediaLimits`): Bounds on the frames.
+    """
+
+    def __init__(self, name, stream, packets, heard, limits):
+        self.name, self.stream, self.packets, self.limits = name, stream, packets, limits
+        check_limit(name, stream.width * stream.height, "pixels a frame", limits, "max_pixels")
+        self.step = 1 / float(stream.average_rate or 25)
+        filled = [(index, packet) for index, packet in enumerate(packets) if packet.size]
+        if not filled:
+            raise MediaError(f"{name}: its video track is empty; give it as audio, or give another file.")
+        keys = [(index, packet) for index, packet in filled if packet.is_keyframe] or filled[:1]
+        if any(packet.pts is None for _, packet in filled):  # no timestamps: frames are counted from the first one
+            begin, end = 0.0, len(filled) * self.step
+            self.keys = [(0.0, keys[0][0])]
+        else:
+            shown = [packet for _, packet in filled if not packet.is_discard] or [keys[0][1]]
+            begin = min(_seconds(packet) for packet in shown)
+            last = max(shown, key=_seconds)
+            end = _seconds(last) + (float((last.duration or 0) * last.time_base) or self.step)
+            self.keys = sorted((_seconds(packet), index) for index, packet in keys)
+        self.origin = begin if heard is None else min(begin, heard)
+        self.seconds = end - self.origin
+        check_limit(name, self.seconds, "s long", limits, "max_seconds")
+        stream.thread_type = "AUTO"
+
+    def at(self, times):
+        """
+        The frames on screen at the given times; before the first frame that one, after the last one the last.
+
+        Args:
+            times (`np.ndarray` of shape `(frames,)`): Rising seconds from the beginning of the sound or the video.
+
+        Returns:
+            `np.ndarray` of shape `(frames, height, width, 3)`: RGB, uint8, upright.
+        """
+        self.stream.codec_context.flush_buffers()
+        pending, chosen = deque(times + self.origin), []
+        shown, now, index = None, -self.step, 0
+        while pending and index < len(self.packets):
+            key = self.keys[max(bisect_right(self.keys, (pending[0], inf)) - 1, 0)][1]
+            if key > index:
+                self.stream.codec_context.flush_buffers()
+                shown, index = None, key
+            for frame in _decode(self.name, self.packets[index]):
+                now = now + self.step if frame.time is None else frame.time
+                due = 0 if shown is None else sum(time < now for time in pending)
+                if due:
+                    chosen += [self._picture(shown)] * due
+                    pending = deque(list(pending)[due:])
+                shown = frame
+            index += 1
+        if shown is None:
+            raise _broken(self.name, None)
+        if pending:
+            chosen += [self._picture(shown)] * len(pending)
+        return np.stack(chosen)
+
+    def _picture(self, frame):
+        if frame.is_corrupt:
+            raise _broken(self.name, frame.time)
+        check_limit(self.name, frame.width * frame.height, "pixels a frame", self.limits, "max_pixels")
+        scale = min(1.0, self.limits.max_side / max(frame.width, frame.height))
+        width, height = (max(1, round(side * scale)) for side in (frame.width, frame.height))
+        return np.rot90(frame.to_ndarray(format="rgb24", width=width, height=height), frame.rotation // 90)
