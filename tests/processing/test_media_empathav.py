@@ -7,12 +7,13 @@ import threading
 import wave
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
-from clips import tone, write_clip
 from PIL import Image
 from transformers.dynamic_module_utils import get_imports
 
+from clips import tone, write_clip
 from transformers_empathav.processing import media_empathav
 from transformers_empathav.processing.media_empathav import MediaError, MediaLimits, load_clip
 from transformers_empathav.processing.media_sources_empathav import MissingMediaError
@@ -143,6 +144,19 @@ def test_a_later_sound_is_preceded_by_silence(tmp_path):
     (clip,) = load_clip(path)
     assert np.abs(clip.audio[:7800]).max() < 1e-3 < 0.1 < np.abs(clip.audio[8100:8200]).max()
     assert len(clip.audio) == pytest.approx(24000, abs=20) and clip.end == pytest.approx(2.0, abs=0.01)
+
+
+def test_silence_takes_the_place_of_lost_sound(tmp_path):
+    path = write_clip(tmp_path / "whole.mkv", fps=None, audio_codec="pcm_s16le", audio_rate=16000, layout="mono")
+    with av.open(str(path)) as source, av.open(str(tmp_path / "hole.mkv"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux():
+            if packet.pts is not None and not 500 <= packet.pts < 1000:  # milliseconds
+                packet.stream = stream
+                target.mux(packet)
+    (whole,), (hole,) = load_clip(path, want="audio"), load_clip(tmp_path / "hole.mkv", want="audio")
+    assert not hole.audio[9000:15000].any()
+    assert apart(hole.audio[17600:], whole.audio[17600:]) < 0.2 and hole.end == pytest.approx(2.0, abs=0.01)
 
 
 def test_rotation_in_the_header_is_undone(tmp_path):

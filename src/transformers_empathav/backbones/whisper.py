@@ -41,8 +41,8 @@ SETTINGS = WheelFile(
 BINARY_VERSION = 6
 DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
-# Encoder outputs for `generated_tone` at these frames (rows) and channels (columns), and the tokens that the decoder then
-# writes greedily, from CTranslate2 4.8.5 in float32 on the same file.
+# Encoder outputs for `generated_tone` at these frames (rows) and channels (columns), and the tokens that the decoder
+# then writes greedily, from CTranslate2 4.8.5 in float32 on the same file.
 FRAMES, CHANNELS = (0, 25, 750, 1499), (0, 1, 191, 383)
 EXPECTED_STATES = (
     (-0.311457, -0.451802, -0.042899, -1.111305),
@@ -163,8 +163,9 @@ def convert(
             Path of `config.json`, which lists the tokens that are never written.
 
     Returns:
-        `tuple[WhisperForConditionalGeneration, WhisperProcessor]`: The whole model in float32, whose values float16
-        holds exactly, ready to `generate` a transcript, and the processor of its audio and text.
+        `tuple[WhisperForConditionalGeneration, WhisperProcessor]`: The whole model in float32, ready to `generate` a
+        transcript, and the processor of its audio and text. Float16 holds the weights exactly; bfloat16 moves the
+        encoder's outputs by a tenth.
     """
     tensors = read_tensors(weights)
     vocab_size, width = tensors["decoder/embeddings/weight"].shape
@@ -240,7 +241,8 @@ def verify(model: WhisperForConditionalGeneration, processor: WhisperProcessor) 
             Its processor.
 
     Raises:
-        ValueError: If the encoder's outputs differ by more than 1e-3 of the largest, or the decoder writes other tokens.
+        ValueError: If the encoder's outputs differ by more than 1e-3 of the largest, or the decoder writes other
+            tokens.
     """
     inputs = processor.feature_extractor(generated_tone(), sampling_rate=16000, return_tensors="pt")
     features = inputs.input_features.to(model.device, model.dtype)

@@ -113,7 +113,7 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         with torch.set_grad_enabled(trainable and torch.is_grad_enabled()):
             outputs = tower(inputs.to(tower.dtype), output_hidden_states=all_layers, return_dict=True)
         layers = outputs.hidden_states if all_layers else (outputs.last_hidden_state,)
-        return torch.stack(layers, dim=1).to(self.dtype)
+        return torch.stack(layers, dim=1).to(self.queries.weight.dtype)
 
     def forward(
         self,

@@ -14,10 +14,9 @@ from .mamba_compressor_empathav import MambaCompressor
 
 
 # Inputs that become emotion vectors, and those that become memory vectors.
-MEDIA_INPUTS = (
-    "input_features", "audio_mask", "input_features_mask", "pixel_values_videos", "video_mask",
-    "audio_features", "video_features",
-)  # fmt: skip
+AUDIO_INPUTS = ("input_features", "audio_features")
+VIDEO_INPUTS = ("pixel_values_videos", "video_features")
+MEDIA_INPUTS = (*AUDIO_INPUTS, "audio_mask", "input_features_mask", *VIDEO_INPUTS, "video_mask")
 HISTORY_INPUTS = ("history_input_ids", "history_attention_mask", "memory")
 
 
@@ -29,6 +28,8 @@ class EmpathAVPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = False  # not the Q-Former; for the rest say attn_implementation={"text_config": ...}
     _supports_attention_backend = True
+    # Rounded to bfloat16, Whisper's weights move its output by a tenth; both encoders are small beside the language model.
+    _keep_in_fp32_modules_strict = ["audio_tower", "vision_tower"]
     _skip_keys_device_placement = ["past_key_values", "memory"]
 
     @classmethod
@@ -62,9 +63,9 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
 
     def __init__(self, config: EmpathAVConfig):
         super().__init__(config)
+        self.language_model = AutoModel.from_config(config.text_config)  # first: its dtype is the model's
         self.extractor = AudioVisualEmotionExtractor(config)
         self.compressor = MambaCompressor(config)
-        self.language_model = AutoModel.from_config(config.text_config)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -322,12 +323,10 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, GenerationMixin):
         Returns:
             `torch.Tensor` of shape `(batch, 7)`: float probabilities in the order of `config.emotion_labels`.
         """
-        av_embeds, present = inputs.get("av_embeds"), None
-        media = _given(inputs, MEDIA_INPUTS)
+        media, av_embeds = _given(inputs, MEDIA_INPUTS), inputs.get("av_embeds")
         if av_embeds is None and media:
             av_embeds = self.get_av_features(**media)
-        if media:
-            present = present_clips(len(av_embeds), **media)
+        present = present_clips(len(av_embeds), **media) if media else None
         return self.score_emotions(input_ids, attention_mask, av_embeds, present).softmax(dim=-1)
 
     def score_emotions(
@@ -374,14 +373,14 @@ def _given(values: dict, names: tuple[str, ...]) -> dict:
     return {name: values[name] for name in names if values.get(name) is not None}
 
 
-def present_clips(clips: int, audio_mask: torch.Tensor | None = None, video_mask: torch.Tensor | None = None, **media):
-    """`(clips,)`, true where a clip has at least one stream."""
-    audio = media.get("input_features", media.get("audio_features"))
-    video = media.get("pixel_values_videos", media.get("video_features"))
+def present_clips(clips: int, audio_mask=None, video_mask=None, **streams) -> torch.Tensor:
+    """`(clips,)`, true where a clip has at least one stream; without its mask, a stream that is given is everywhere."""
     present = torch.zeros(clips, dtype=torch.bool)
-    for stream, mask in ((audio, audio_mask), (video, video_mask)):
-        if stream is not None:
-            present |= torch.ones(clips, dtype=torch.bool) if mask is None else mask.bool().cpu()
+    for mask, names in ((audio_mask, AUDIO_INPUTS), (video_mask, VIDEO_INPUTS)):
+        if mask is not None:
+            present |= mask.bool().cpu()
+        elif any(name in streams for name in names):
+            present[:] = True
     return present
 
 

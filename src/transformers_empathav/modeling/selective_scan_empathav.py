@@ -55,7 +55,7 @@ class LinearRecurrence(torch.autograd.Function):
         decay (`torch.Tensor` of shape `(steps, ...)`):
             Factors; may have size 1 where `drive` is larger.
         drive (`torch.Tensor` of shape `(steps, ...)`):
-            What enters the state at each step.
+            What enters the state at each step; is overwritten by the result.
         state (`torch.Tensor` of shape `(...)`):
             The state before the first step.
 
@@ -65,12 +65,12 @@ class LinearRecurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, decay, drive, state):
-        states = torch.empty_like(drive)
         last = state
-        for factor, new, out in zip(decay.unbind(0), drive.unbind(0), states.unbind(0)):
-            last = torch.addcmul(new, factor, last, out=out)
-        ctx.save_for_backward(decay, states, state)
-        return states
+        for factor, entering in zip(decay.unbind(0), drive.unbind(0)):
+            last = entering.addcmul_(factor, last)
+        ctx.mark_dirty(drive)
+        ctx.save_for_backward(decay, drive, state)
+        return drive
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -127,10 +127,8 @@ def ssd_scan(x, dt, A, B, C, D, state, chunk_size=64):
         `tuple(torch.Tensor, torch.Tensor)`: the outputs, in the shape of `x`, and the state after the last position.
     """
     with torch.autocast(x.device.type, enabled=False):
-        if (kernel := cuda_kernels(x.device)) is not None:
-            return kernel.chunk_scan(
-                x, dt, A, B, C, chunk_size, D=D, initial_states=state, return_final_states=True
-            )
+        if (kernels := cuda_kernels(x.device)) is not None:
+            return kernels.chunk_scan(x, dt, A, B, C, chunk_size, D=D, initial_states=state, return_final_states=True)
         return _ssd_chunked(*(t.to(state.dtype) for t in (x, dt, A, B, C, D)), state, chunk_size)
 
 
@@ -212,8 +210,8 @@ def selective_scan(x, dt, A, B, C, D, state):
     """
     with torch.autocast(x.device.type, enabled=False):
         arguments = [t.to(state.dtype) for t in (x, dt, A, B, C, D)]
-        if (kernel := cuda_kernels(x.device)) is not None:
-            return _selective_scan_kernel(kernel.selective_scan, *arguments, state)
+        if (kernels := cuda_kernels(x.device)) is not None:
+            return _selective_scan_kernel(kernels.selective_scan, *arguments, state)
         return _selective_scan_blocks(*arguments, state)
 
 
@@ -234,7 +232,7 @@ def _scan_block(x, dt, B, C, A, state):
     """Mamba-1's recurrence with time first and without `D`, all states in memory at once."""
     decay = torch.exp(dt.unsqueeze(-1) * A)
     states = LinearRecurrence.apply(decay, (dt * x).unsqueeze(-1) * B.unsqueeze(-2), state)
-    return (states @ C.unsqueeze(-1)).squeeze(-1), states[-1]
+    return torch.einsum("tbcn,tbn->tbc", states, C), states[-1]
 
 
 def _selective_scan_kernel(kernel, x, dt, A, B, C, D, state):
@@ -249,7 +247,7 @@ def _selective_scan_kernel(kernel, x, dt, A, B, C, D, state):
     size = A.shape[-1]
     unit = torch.eye(size, dtype=x.dtype, device=x.device).expand(batch, -1, -1)
     nothing = x.new_zeros(batch, size, channels)
-    step = 1 / (size * A.abs().amax(dim=-1).clamp(min=1))
+    step = 1 / (size * A.detach().abs().amax(dim=-1).clamp(min=1))
     later = torch.arange(size - 1, -1, -1, dtype=x.dtype, device=x.device)
     loading = (state * torch.exp(-A * step[:, None] * later) / step[:, None]).transpose(1, 2)
 
@@ -257,6 +255,7 @@ def _selective_scan_kernel(kernel, x, dt, A, B, C, D, state):
     delta = torch.cat([step.expand(batch, size, -1), dt, nothing], dim=1)
     B = torch.cat([unit, B, torch.zeros_like(unit)], dim=1)
     C = torch.cat([torch.zeros_like(unit), C, unit], dim=1)
-    y = kernel(*(t.transpose(1, 2).contiguous() for t in (u, delta)), A, *(t.transpose(1, 2).contiguous() for t in (B, C)), D)
+    u, delta, B, C = (t.transpose(1, 2).contiguous() for t in (u, delta, B, C))
+    y = kernel(u, delta, A, B, C, D)
     _, y, state = y.split([size, length, size], dim=-1)
     return y.transpose(1, 2), state

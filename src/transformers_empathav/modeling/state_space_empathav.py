@@ -15,6 +15,8 @@ from .selective_scan_empathav import selective_scan, ssd_scan
 
 
 HALF = (torch.bfloat16, torch.float16)
+# How many tokens of the batch go through the layers together on the CPU, and the fewest positions of a row.
+TOKENS_AT_ONCE, POSITIONS_AT_ONCE = 512, 64
 
 
 @dataclass
@@ -27,8 +29,8 @@ class StateSpaceState:
     Args:
         conv (`torch.Tensor` of shape `(layers, batch, channels, conv_kernel - 1)`):
             The last inputs of each layer's causal convolution.
-        ssm (`torch.Tensor` of shape `(layers, batch, heads, head_dim, state_size)`, for Mamba-1 `(layers, batch, channels, state_size)`):
-            Each layer's recurrent state.
+        ssm (`torch.Tensor` of shape `(layers, batch, heads, head_dim, state_size)`):
+            Each layer's recurrent state; for Mamba-1 of shape `(layers, batch, channels, state_size)`.
     """
 
     conv: torch.Tensor
@@ -57,6 +59,10 @@ def project(linear, x):
     if x.dtype == torch.float32 and linear.weight.dtype in HALF:
         return functional_call(linear, {name: p.float() for name, p in linear.named_parameters()}, (x,))
     return linear(x)
+
+
+def depthwise_conv(channels, config):
+    return nn.Conv1d(channels, channels, config.conv_kernel, groups=channels, bias=config.use_conv_bias)
 
 
 def causal_conv(x, conv, state, lengths):
@@ -113,9 +119,7 @@ class Mamba2Mixer(nn.Module):
         self.act = ACT2FN[config.hidden_act]
         channels = self.inner + 2 * self.groups * self.state_size
         self.in_proj = nn.Linear(config.hidden_size, self.inner + channels + self.heads, bias=config.use_bias)
-        self.conv1d = nn.Conv1d(
-            channels, channels, config.conv_kernel, groups=channels, bias=config.use_conv_bias, padding=config.conv_kernel - 1
-        )
+        self.conv1d = depthwise_conv(channels, config)
         self.dt_bias = nn.Parameter(torch.empty(self.heads))
         self.A_log = nn.Parameter(torch.empty(self.heads))
         self.D = nn.Parameter(torch.empty(self.heads))
@@ -125,7 +129,8 @@ class Mamba2Mixer(nn.Module):
         self.ssm_shape = (self.heads, self.head_dim, self.state_size)
 
     def forward(self, hidden_states, conv_state, ssm_state, mask=None, lengths=None):
-        gate, xBC, dt = project(self.in_proj, hidden_states).split([self.inner, self.conv_shape[0], self.heads], dim=-1)
+        projected = project(self.in_proj, hidden_states)
+        gate, xBC, dt = projected.split([self.inner, self.conv_shape[0], self.heads], dim=-1)
         xBC, conv_state = causal_conv(xBC, self.conv1d, conv_state, lengths)
         x, B, C = self.act(xBC).split([self.inner] + [self.groups * self.state_size] * 2, dim=-1)
         precise = ssm_state.dtype
@@ -155,9 +160,7 @@ class MambaMixer(nn.Module):
         self.rank, self.state_size = int(config.time_step_rank), config.state_size
         self.act = ACT2FN[config.hidden_act]
         self.in_proj = nn.Linear(config.hidden_size, 2 * self.inner, bias=config.use_bias)
-        self.conv1d = nn.Conv1d(
-            self.inner, self.inner, config.conv_kernel, groups=self.inner, bias=config.use_conv_bias, padding=config.conv_kernel - 1
-        )
+        self.conv1d = depthwise_conv(self.inner, config)
         self.x_proj = nn.Linear(self.inner, self.rank + 2 * self.state_size, bias=False)
         self.dt_proj = nn.Linear(self.rank, self.inner, bias=True)
         self.A_log = nn.Parameter(torch.empty(self.inner, self.state_size))
@@ -220,15 +223,19 @@ class StateSpaceStack(nn.Module):
         self.norm_f = GroupRMSNorm(config.hidden_size, config.layer_norm_epsilon)
         self.apply(lambda module: init_state_space(module, config))
 
-    def initial_state(self, batch_size: int) -> StateSpaceState:
-        """The state before anything is read: zeros, on the device of the parameters."""
+    def _fitting(self, state, batch):
+        """`state` in the right dtype, zeros for none."""
         mixer, weight = self.layers[0].mixer, self.norm_f.weight
+        shapes = [(len(self.layers), batch, *shape) for shape in (mixer.conv_shape, mixer.ssm_shape)]
         dtype = torch.promote_types(weight.dtype, torch.float32)
-        shape = (len(self.layers), batch_size)
-        return StateSpaceState(
-            conv=torch.zeros(*shape, *mixer.conv_shape, dtype=dtype, device=weight.device),
-            ssm=torch.zeros(*shape, *mixer.ssm_shape, dtype=dtype, device=weight.device),
-        )
+        if state is None:
+            return StateSpaceState(*(torch.zeros(shape, dtype=dtype, device=weight.device) for shape in shapes))
+        if [state.conv.shape, state.ssm.shape] != shapes:
+            raise ValueError(
+                f"The state has shapes {tuple(state.conv.shape)} and {tuple(state.ssm.shape)}, but {shapes[0]} and "
+                f"{shapes[1]} are needed here: pass a state of the same stack, one row for each row of inputs_embeds."
+            )
+        return StateSpaceState(state.conv.to(dtype), state.ssm.to(dtype))
 
     def forward(
         self,
@@ -254,25 +261,31 @@ class StateSpaceStack(nn.Module):
             ValueError: If the mask is not of that form or `state` is of another size of batch.
         """
         batch, length, _ = inputs_embeds.shape
-        lengths = None
         if attention_mask is not None:
             attention_mask = self._right_padded(attention_mask, batch, length)
-            lengths = attention_mask.sum(dim=1)
-        if state is None:
-            state = self.initial_state(batch)
-        elif state.ssm.shape[:2] != (len(self.layers), batch):
-            raise ValueError(
-                f"The state holds (layers, rows) = {tuple(state.ssm.shape[:2])}, but {(len(self.layers), batch)} are "
-                f"read: pass the state of the same stack with one row for each row of inputs_embeds."
-            )
+        state = self._fitting(state, batch)
         if length == 0:
             return inputs_embeds, state
 
+        # On the CPU a long input is read piece by piece: intermediate results then stay in the processor's cache.
+        on_cpu = inputs_embeds.device.type == "cpu"
+        positions = max(POSITIONS_AT_ONCE, TOKENS_AT_ONCE // batch) if on_cpu else length
+        pieces = inputs_embeds.split(positions, dim=1)
+        masks = [None] * len(pieces) if attention_mask is None else attention_mask.split(positions, dim=1)
+        outputs = []
+        for piece, mask in zip(pieces, masks):
+            output, state = self._read(piece, mask, state)
+            outputs.append(output)
+        return torch.cat(outputs, dim=1), state
+
+    def _read(self, inputs_embeds, mask, state):
+        lengths = None if mask is None else mask.sum(dim=1)
         dtype = compute_dtype(self.norm_f.weight)
-        hidden_states = inputs_embeds.to(torch.promote_types(dtype, torch.float32) if self.config.residual_in_fp32 else dtype)
+        residual_dtype = torch.promote_types(dtype, torch.float32) if self.config.residual_in_fp32 else dtype
+        hidden_states = inputs_embeds.to(residual_dtype)
         conv_states, ssm_states = [], []
         for layer, conv_state, ssm_state in zip(self.layers, state.conv, state.ssm):
-            hidden_states, conv_state, ssm_state = layer(hidden_states, conv_state, ssm_state, attention_mask, lengths)
+            hidden_states, conv_state, ssm_state = layer(hidden_states, conv_state, ssm_state, mask, lengths)
             conv_states.append(conv_state)
             ssm_states.append(ssm_state)
         state = StateSpaceState(torch.stack(conv_states).to(state.conv.dtype), torch.stack(ssm_states))

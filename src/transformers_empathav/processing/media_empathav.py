@@ -88,8 +88,8 @@ def load_clip(
             `MissingMediaError`, which is a `FileNotFoundError` too, if there is no such file.
         ImportError: If PyAV or soxr is needed and not installed.
     """
-    if want not in ("audio", "both", "video"):
-        raise ValueError(f"want={want!r} is not known: use 'audio', 'both' or 'video'.")
+    if want not in ("audio", "both", "video", "any"):
+        raise ValueError(f"want={want!r} is not known: use 'audio', 'both', 'video' or 'any'.")
     if min(sampling_rate, num_frames, window_seconds) <= 0:
         raise ValueError("sampling_rate, num_frames and window_seconds must be above zero.")
     if sound is not None:
@@ -111,7 +111,7 @@ def load_clip(
                 raise MediaError(f"{name}: a photo has no sound; give it as video, or give a sound file.")
             video = _Stills(np.asarray(container)[None], 1 / 25)
         else:
-            sound, video = read_tracks(name, container, want != "audio", sound, sampling_rate, limits)
+            sound, video = read_tracks(name, container, want, sound, sampling_rate, limits)
         return _cut(name, sound, video, sampling_rate, num_frames, window_seconds)
 
 

@@ -13,14 +13,15 @@ _SLACK = 0.1  # seconds by which a header's length may exceed that of the packet
 _GAP = 0.1  # seconds between two pieces of sound from which on silence takes the place of what is missing
 
 
-def read_tracks(name, container, want_video, sound, sampling_rate, limits):
+def read_tracks(name, container, want, sound, sampling_rate, limits):
     """
     Demux a file once, decode its sound and prepare its video, both counted from the earlier one's beginning.
 
     Args:
         name (`str`): The source, for messages.
         container (`av.container.InputContainer`): The open file.
-        want_video (`bool`): Whether the video track is asked for; then the sound track may be missing.
+        want (`str`): `"audio"` for the sound track alone, `"both"` for the video track and sound where there is any,
+            `"any"` for whichever there are.
         sound (`np.ndarray` of shape `(samples,)`, *optional*): Sound to use in place of the file's.
         sampling_rate (`int`): Samples per second of the sound returned.
         limits (`MediaLimits`): Bounds on the file.
@@ -32,7 +33,7 @@ def read_tracks(name, container, want_video, sound, sampling_rate, limits):
         MediaError: If a track that is asked for is missing, or the file is broken or beyond the limits.
     """
     video = audio = heard = None
-    if want_video:
+    if want != "audio":
         films = [
             stream
             for stream in container.streams.video
@@ -42,8 +43,10 @@ def read_tracks(name, container, want_video, sound, sampling_rate, limits):
         video = best if best in films else next(iter(films), None)
     if sound is None:
         audio = container.streams.best("audio")
-    if (video if want_video else audio) is None:
-        missing, there = ("video", "audio") if want_video else ("audio", "video")
+    if want == "any" and video is None and audio is None:
+        raise MediaError(f"{name}: it has neither a video nor an audio track; give another file.")
+    if want != "any" and (audio if want == "audio" else video) is None:
+        missing, there = ("audio", "video") if want == "audio" else ("video", "audio")
         raise MediaError(f"{name}: it has no {missing} track; give it as {there}, or give another file.")
 
     streams = [stream for stream in (video, audio) if stream is not None]
@@ -123,8 +126,10 @@ def _decode_sound(name, packets, limits):
             pieces += [np.zeros(gap, np.float32), to_mono(samples)]
     mono = np.concatenate(pieces)
     last = next((packet for packet in reversed(packets) if packet.size), None)
-    if begin is not None and last.duration and last.time_base * rate <= 1:  # what the codec padded its last frame with
-        mono = mono[: round((_seconds(last) + float(last.duration * last.time_base) - begin) * rate)]
+    if begin is not None and last.pts is not None and last.duration and last.time_base * rate <= 1:
+        padding = count - round((float((last.pts + last.duration) * last.time_base) - begin) * rate)
+        if 0 < padding < frame.samples:  # a codec fills up its last frame
+            mono = mono[:-padding]
     return mono, rate, begin
 
 

@@ -327,21 +327,39 @@ class EmpathAVProcessor(ProcessorMixin):
             "shorten it, or give part of it as an earlier message, which is compressed."
         )
 
-    def _load(self, part: MediaPart, sound=None, **bounds) -> list[Clip]:
+    def load_clip(self, source, kind: str = "video", sound=None, sampling_rate: int | None = None, **bounds) -> list[Clip]:
+        r"""
+        Decodes a source as this processor reads it; the result may stand in a message in place of the source.
+
+        Args:
+            source: Path, bytes, file object or array.
+            kind (`str`): `"video"`, with its sound, `"audio"`, or `"any"` for the streams that a file has.
+            sound (*optional*): Sound in place of the video's own.
+            sampling_rate (`int`, *optional*): Of sound given as an array, in Hz.
+            bounds: `limits` and `allow_urls`.
+
+        Returns:
+            `list[Clip]`: Windows of at most `window_seconds`, each of which becomes `num_query_tokens` vectors.
+        """
         clips = load_clip(
-            part.source,
+            source,
             sampling_rate=self.feature_extractor.sampling_rate,
             num_frames=self.num_frames,
             window_seconds=self.window_seconds,
-            want="audio" if part.kind == "audio" else "both",
+            want={"video": "both"}.get(kind, kind),
             sound=sound,
-            array_sampling_rate=part.sampling_rate,
+            array_sampling_rate=sampling_rate,
             **bounds,
         )
         for clip in clips:
             if clip.frames is not None and self._cropper is not None:
                 clip.frames = self._cropper(clip.frames)
         return clips
+
+    def _load(self, part: MediaPart, sound=None, **bounds) -> list[Clip]:
+        if isinstance(part.source, list) and part.source and all(isinstance(clip, Clip) for clip in part.source):
+            return part.source
+        return self.load_clip(part.source, part.kind, sound, part.sampling_rate, **bounds)
 
     def _front(self, texts: list[str], token: str, wanted: bool | list[bool]) -> list[str]:
         flags = wanted if isinstance(wanted, list) else [wanted] * len(texts)

@@ -1,0 +1,32 @@
+# make demo: from nothing to a conversation. make test: the test suite. Both set up what they need.
+PYTHON ?= python3
+BIN := .venv/bin
+CHECKPOINT := build/smollm2-135m
+EXTRAS := face,train,eval,app,assemble,dev
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: setup checkpoint demo test bench style
+
+setup: $(BIN)/.ready
+
+$(BIN)/.ready: setup.py constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]"
+	@touch $@
+
+checkpoint: setup
+	$(BIN)/empathav assemble $(CHECKPOINT) --preset smollm2-135m
+
+demo: checkpoint
+	$(BIN)/empathav demo $(CHECKPOINT)
+
+test: checkpoint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: checkpoint
+	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+style: setup
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .

