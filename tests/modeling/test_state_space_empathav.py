@@ -77,6 +77,7 @@ def scan_arguments(kind, length=77, dtype=torch.float64):
 
 
 KINDS = pytest.mark.parametrize("kind", ["mamba2-1", "mamba2-2", "mamba"])
+REFERENCES = {"mamba2-1": Mamba2Model, "mamba2-2": Mamba2Model, "mamba": MambaModel}
 
 
 @KINDS
@@ -98,24 +99,18 @@ def test_scan_is_the_recurrence(kind, monkeypatch):
         assert error(ours, reference) < 1e-10
 
 
-def test_linear_recurrence_gradients_also_where_the_decay_is_broadcast():
+@pytest.mark.parametrize("shape", [(5, 2, 3), (5, 2, 1)])
+def test_linear_recurrence_gradients_also_where_the_decay_is_broadcast(shape):
     torch.manual_seed(0)
-    drive, state = torch.randn(5, 2, 3, dtype=torch.float64), torch.randn(2, 3, dtype=torch.float64)
-    for shape in ((5, 2, 3), (5, 2, 1)):
-        arguments = [
-            t.requires_grad_() for t in (torch.rand(shape, dtype=torch.float64), drive.clone(), state.clone())
-        ]
-        recurrence = scans.LinearRecurrence.apply
-        assert torch.autograd.gradcheck(lambda a, b, s: recurrence(a, b.clone(), s), arguments)
+    arguments = [torch.rand(shape), torch.randn(5, 2, 3), torch.randn(2, 3)]
+    assert torch.autograd.gradcheck(scans.LinearRecurrence.apply, [t.double().requires_grad_() for t in arguments])
 
 
 @pytest.mark.parametrize("mild", [True, False])
-@pytest.mark.parametrize(
-    "kind, reference_class", [("mamba2-1", Mamba2Model), ("mamba2-2", Mamba2Model), ("mamba", MambaModel)]
-)
-def test_published_weights_load_and_give_the_same_outputs(kind, reference_class, mild):
+@KINDS
+def test_published_weights_load_and_give_the_same_outputs(kind, mild):
     config = config_of(kind, use_bias=True)
-    reference = reference_class(config).eval()
+    reference = REFERENCES[kind](config).eval()
     if not mild:
         reference.load_state_dict(stack_of(kind, use_bias=True).state_dict(), strict=False)
     stack = StateSpaceStack(config)
@@ -274,21 +269,20 @@ def test_gradient_checkpointing_gives_the_same_gradients(kind):
         assert error(recomputed, expected) < 1e-5
 
 
-@pytest.mark.parametrize("kind, reference_class", [("mamba2-1", Mamba2Model), ("mamba", MambaModel)])
-def test_initialisation_has_the_distribution_of_transformers(kind, reference_class):
-    config = config_of(
-        kind, hidden_size=256, **({} if kind == "mamba" else {"num_heads": 32}), rescale_prenorm_residual=True
-    )
-    reference = dict(reference_class(config).named_parameters())
+@KINDS
+def test_initialisation_has_the_distribution_of_transformers(kind):
+    torch.manual_seed(0)
+    heads = {} if kind == "mamba" else {"num_heads": 128, "head_dim": 4}
+    config = config_of(kind, hidden_size=256, rescale_prenorm_residual=True, **heads)
+    reference = dict(REFERENCES[kind](config).named_parameters())
     for name, parameter in StateSpaceStack(config).named_parameters():
         expected = reference[name]
         if name.endswith(("A_log", "D", "norm.weight", "norm_f.weight", "conv1d.bias")):
             assert torch.equal(parameter, expected), name
         else:
-            assert parameter.std().item() == pytest.approx(expected.std().item(), rel=0.35), name
-            assert parameter.mean().item() == pytest.approx(
-                expected.mean().item(), abs=0.35 * expected.std().item()
-            ), name
+            spread = expected.std().item()
+            assert parameter.std().item() == pytest.approx(spread, rel=0.35), name
+            assert parameter.mean().item() == pytest.approx(expected.mean().item(), abs=0.35 * spread), name
 
 
 def test_initialisation_leaves_other_modules_and_loaded_weights_alone():

@@ -55,7 +55,7 @@ class LinearRecurrence(torch.autograd.Function):
         decay (`torch.Tensor` of shape `(steps, ...)`):
             Factors; may have size 1 where `drive` is larger.
         drive (`torch.Tensor` of shape `(steps, ...)`):
-            What enters the state at each step; is overwritten by the result.
+            What enters the state at each step.
         state (`torch.Tensor` of shape `(...)`):
             The state before the first step.
 
@@ -65,12 +65,12 @@ class LinearRecurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, decay, drive, state):
+        states = drive.clone()
         last = state
-        for factor, entering in zip(decay.unbind(0), drive.unbind(0)):
+        for factor, entering in zip(decay.unbind(0), states.unbind(0)):
             last = entering.addcmul_(factor, last)
-        ctx.mark_dirty(drive)
-        ctx.save_for_backward(decay, drive, state)
-        return drive
+        ctx.save_for_backward(decay, states, state)
+        return states
 
     @staticmethod
     @torch.autograd.function.once_differentiable

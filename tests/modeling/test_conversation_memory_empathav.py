@@ -1,0 +1,83 @@
+"""ConversationMemory as a value: saved, reloaded, selected, and refused when it is broken."""
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from helpers import assistant, user
+from transformers_empathav import ConversationMemory
+from transformers_empathav.modeling.conversation_memory_empathav import MEMORY_FILE
+
+
+@pytest.fixture
+def memory(model, processor):
+    return model.compress(**processor.encode_history([[user("I lost my job"), assistant("Oh no")], [user("Hello")]]))
+
+
+def test_what_is_saved_is_what_is_reloaded(memory, tmp_path):
+    memory.save_pretrained(tmp_path)
+    again = ConversationMemory.from_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [MEMORY_FILE]
+    for one, other in ((memory.vectors, again.vectors), (memory.lengths, again.lengths), (memory.state.ssm, again.state.ssm)):
+        assert torch.equal(one, other) and one.dtype == other.dtype
+    assert again.num_utterances == memory.num_utterances == 3
+
+
+def test_a_reloaded_memory_goes_on_as_the_kept_one(model, processor, memory, tmp_path):
+    memory.save_pretrained(tmp_path)
+    more = processor.encode_history([[user("And now?")], [user("Bye")]])
+    kept = model.compress(**more, memory=memory)
+    reloaded = model.compress(**more, memory=ConversationMemory.from_pretrained(tmp_path))
+    assert torch.equal(kept.vectors, reloaded.vectors)
+
+
+def test_sizes_count_what_is_there(memory):
+    assert len(memory) == 2
+    assert memory.lengths.tolist() == [4, 2]
+    assert (memory.num_vectors, memory.num_utterances) == (6, 3)
+    assert memory.flat().shape == (6, memory.vectors.shape[-1])
+
+
+def test_rows_can_be_selected_and_repeated(memory):
+    chosen = memory.select(torch.tensor([1, 0, 0]))
+    assert chosen.lengths.tolist() == [2, 4, 4]
+    assert torch.equal(chosen.state.ssm[:, 0], memory.state.ssm[:, 1])
+
+
+def test_saving_again_replaces_the_file_in_one_step(memory, tmp_path, monkeypatch):
+    memory.save_pretrained(tmp_path)
+    before = (tmp_path / MEMORY_FILE).read_bytes()
+
+    def fail(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("transformers_empathav.modeling.conversation_memory_empathav.save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        memory.save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [MEMORY_FILE]
+    assert (tmp_path / MEMORY_FILE).read_bytes() == before
+
+
+def test_no_memory_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="save_pretrained"):
+        ConversationMemory.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 200])
+def test_a_truncated_file_is_called_damaged(memory, tmp_path, keep):
+    memory.save_pretrained(tmp_path)
+    path = tmp_path / MEMORY_FILE
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match="damaged"):
+        ConversationMemory.from_pretrained(tmp_path)
+
+
+def test_a_file_of_another_format_says_so(memory, tmp_path):
+    memory.save_pretrained(tmp_path)
+    path = str(tmp_path / MEMORY_FILE)
+    with safe_open(path, framework="pt") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    save_file(tensors, path, metadata={**metadata, "format_version": "99"})
+    with pytest.raises(ValueError, match="format 99"):
+        ConversationMemory.from_pretrained(tmp_path)

@@ -1,0 +1,110 @@
+"""The compressor: reading in pieces is reading in one go, whatever the pieces and whoever stands beside in the batch."""
+
+import pytest
+import torch
+
+from helpers import relative_error
+from transformers_empathav.backbones.tiny import tiny_model
+
+
+TURNS = [
+    {"role": "user", "content": "I lost my job on Monday."},
+    {"role": "assistant", "content": "That must hurt. What happened?"},
+    {"role": "user", "content": "They gave no reason at all.", "emotion": "angry"},
+    {"role": "assistant", "content": ""},
+    {"role": "user", "content": "I keep thinking about it."},
+]
+
+
+def same(one, other, tolerance=1e-5):
+    assert one.lengths.tolist() == other.lengths.tolist()
+    for name in ("vectors",):
+        assert relative_error(getattr(one, name), getattr(other, name)) < tolerance
+    for name in ("conv", "ssm"):
+        assert relative_error(getattr(one.state, name), getattr(other.state, name)) < tolerance
+
+
+@pytest.fixture(params=["mamba2", "mamba"])
+def any_model(request, processor):
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "vocab_size": 1}
+    sizes |= dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
+    if request.param == "mamba2":
+        sizes |= {"num_heads": 4, "head_dim": 16, "n_groups": 1, "chunk_size": 8}
+    model = tiny_model(processor, compressor_config={"model_type": request.param, **sizes})
+    with torch.no_grad():  # at initialisation the state hardly matters, and an error in it would hide
+        for name, parameter in model.model.compressor.state_space.named_parameters():
+            if name.endswith(("in_proj.weight", "x_proj.weight")):
+                parameter.mul_(4)
+        model.model.compressor.embedding_projection.linear.weight.mul_(50)
+    return model
+
+
+def test_turn_by_turn_equals_one_pass(any_model, processor):
+    memory = None
+    for turn in TURNS:
+        memory = any_model.compress(**processor.encode_history([turn]), memory=memory)
+    same(memory, any_model.compress(**processor.encode_history(TURNS)))
+    assert memory.num_utterances == len(TURNS)
+
+
+def test_token_by_token_equals_one_pass(any_model, processor):
+    history = processor.encode_history(TURNS[:2])
+    memory = None
+    for token in history["history_input_ids"].split(1, dim=1):
+        memory = any_model.compress(token, memory=memory)
+    same(memory, any_model.compress(**history))
+
+
+def test_a_ragged_batch_equals_its_rows_and_goes_on_alike(any_model, processor):
+    rows = [TURNS[:3], TURNS[:1], []]
+    memory = any_model.compress(**processor.encode_history(rows))
+    memory = any_model.compress(**processor.encode_history([TURNS[3:], TURNS[1:3], TURNS[:2]]), memory=memory)
+    for index, turns in enumerate([TURNS, TURNS[:3], TURNS[:2]]):
+        alone = any_model.compress(**processor.encode_history(turns))
+        length = int(alone.lengths)
+        assert int(memory.lengths[index]) == length
+        assert relative_error(memory.vectors[index, :length], alone.vectors[0]) < 1e-5
+        assert not memory.vectors[index, length:].any()
+
+
+def test_a_memory_stays_as_it_is_when_it_is_continued(any_model, processor):
+    first = any_model.compress(**processor.encode_history(TURNS[:2]))
+    before = first.vectors.clone(), first.state.ssm.clone()
+    any_model.compress(**processor.encode_history(TURNS[2:]), memory=first)
+    assert torch.equal(first.vectors, before[0]) and torch.equal(first.state.ssm, before[1])
+
+
+def test_the_state_does_not_grow(any_model, processor):
+    short = any_model.compress(**processor.encode_history(TURNS[:1]))
+    long = any_model.compress(**processor.encode_history(TURNS * 4))
+    assert short.state.ssm.shape == long.state.ssm.shape
+    assert long.nbytes - short.nbytes == (long.num_vectors - short.num_vectors) * long.vectors.shape[-1] * 4
+
+
+def test_vectors_have_the_norm_of_the_embeddings(processor):
+    model = tiny_model(processor)
+    embeddings = model.get_input_embeddings().weight
+    model.model.compressor.embedding_projection.fit_to(embeddings, anchor_id=7)
+    vectors = model.compress(**processor.encode_history(TURNS)).vectors[0]
+    mean_square = embeddings.detach().square().mean(dim=-1).sqrt().mean()
+    assert torch.allclose(vectors.square().mean(dim=-1).sqrt(), mean_square.expand(len(vectors)), rtol=1e-3)
+
+
+def test_gradients_flow_through_the_memory(model, processor):
+    memory = model.model.compress(**processor.encode_history(TURNS[:2]))
+    memory = model.model.compress(**processor.encode_history(TURNS[2:]), memory=memory)
+    memory.vectors[0, -1].sum().backward()
+    assert model.model.compressor.input_projection.weight.grad.abs().sum() > 0
+
+
+def test_a_memory_of_other_sizes_is_refused(model, processor):
+    other = tiny_model(
+        processor,
+        compressor_config={
+            "model_type": "mamba2", "hidden_size": 16, "num_heads": 2, "head_dim": 16, "num_hidden_layers": 1,
+            "n_groups": 1, "state_size": 4, "vocab_size": 1,
+        },
+    )  # fmt: skip
+    memory = other.compress(**processor.encode_history(TURNS[:1]))
+    with pytest.raises(ValueError, match="another|does not fit|state"):
+        model.compress(**processor.encode_history(TURNS[1:]), memory=memory)
