@@ -23,7 +23,7 @@ Checkpoint = Annotated[str, typer.Argument(help="Directory of `empathav assemble
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """What the user can mend ends in one line on standard error and exit code 2; anything else is a bug and shows itself."""
+    """What the user can mend ends in one line on standard error and exit code 2; a bug shows itself."""
     try:
         yield
     except (ValueError, OSError, ImportError) as error:
@@ -85,7 +85,7 @@ def assemble(
     from .backbones.assemble import assemble as make
 
     default = Path("checkpoints") / preset
-    if trained is None and default.is_dir() and (llm, audio, vision) == (None, None, None):
+    if trained is None and any(default.glob("*.safetensors")) and (llm, audio, vision) == (None, None, None):
         trained = default
     with one_line_errors():
         make(output, preset, source, llm, audio, vision, trained, say=lambda line: print(line, file=sys.stderr))
@@ -96,7 +96,7 @@ def respond(
     checkpoint: Checkpoint,
     clips: Annotated[list[str] | None, typer.Argument(help="Clips of one user turn: sound or video.")] = None,
     text: Annotated[str | None, typer.Option(help="What was said; transcribed from the clips if not given.")] = None,
-    history: Annotated[Path | None, typer.Option(help="Messages before this turn, JSON lines.")] = None,
+    history: Annotated[Path | None, typer.Option(help="Messages before this turn, JSON lines; memorised too.")] = None,
     memory: Annotated[
         Path | None, typer.Option(help="Directory of a memory: read if it is there, written back with this exchange.")
     ] = None,
@@ -108,9 +108,11 @@ def respond(
     """Answer one turn: the emotion, the reply, and what the memory holds."""
     quiet_libraries()
     with one_line_errors():
-        if not clips and not text:
+        if not clips and not (text and text.strip()):
             raise ValueError("There is nothing to answer: give a clip, or --text, or both.")
-        if missing := [clip for clip in clips or [] if not Path(clip).exists()]:
+        if memory is not None and memory.exists() and not memory.is_dir():
+            raise ValueError(f"{memory} is a file: --memory names the directory of a memory.")
+        if missing := [clip for clip in clips or [] if "://" not in clip and not Path(clip).exists()]:
             raise FileNotFoundError(f"{missing[0]} does not exist: check the path.")
         messages = read_history(history) if history is not None else []
 
@@ -146,7 +148,9 @@ def demo(
 
         paths = save_demo_clips(clips)
         responder = Responder(checkpoint)
-        show_heading(f"Six acted clips of CREMA-D ({LICENSE}), three of them here; the actor always says the same sentence.")
+        show_heading(
+            f"Six acted clips of CREMA-D ({LICENSE}), three of them here; the actor always says the same sentence."
+        )
         memory, history = None, []
         for number, acted in enumerate(("sad", "angry", "happy"), 1):
             reply = responder([paths[acted]], history=history, memory=memory)
@@ -156,4 +160,5 @@ def demo(
 
 
 def main():
+    """Entry point of the console script."""
     app()

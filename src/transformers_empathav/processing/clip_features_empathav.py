@@ -1,0 +1,58 @@
+"""Decoded clips to the inputs of the encoders."""
+
+import numpy as np
+from transformers import BaseImageProcessor
+from transformers.feature_extraction_utils import FeatureExtractionMixin
+
+from .media_empathav import Clip
+
+
+def encode_clips(
+    clips: list[Clip], feature_extractor: FeatureExtractionMixin, image_processor: BaseImageProcessor
+) -> dict[str, np.ndarray]:
+    r"""
+    Features of the sound and the frames of clips, zeros where a clip lacks one of them.
+
+    Args:
+        clips (`list[Clip]`): The clips of all rows in reading order.
+        feature_extractor (`FeatureExtractionMixin`): For the sound.
+        image_processor (`BaseImageProcessor`): For the frames.
+
+    Returns:
+        `dict`: `audio_mask` and `video_mask` `(clips,)`; where any clip has sound `input_features` `(clips, mel,
+        frames)` and `input_features_mask` `(clips, frames)`; where any has frames `pixel_values_videos` `(clips,
+        frames, 3, height, width)`.
+
+    Raises:
+        `ValueError`: the clips differ in their number of frames.
+    """
+    heard = np.array([clip.audio is not None for clip in clips])
+    seen = np.array([clip.frames is not None for clip in clips])
+    data = {"audio_mask": heard.astype(np.int64), "video_mask": seen.astype(np.int64)}
+    if heard.any():
+        sound = feature_extractor(
+            [clip.audio for clip in clips if clip.audio is not None],
+            sampling_rate=feature_extractor.sampling_rate,
+            return_attention_mask=True,
+            return_tensors="np",
+        )
+        data["input_features"] = spread(sound[feature_extractor.model_input_names[0]], heard)
+        data["input_features_mask"] = spread(sound["attention_mask"], heard).astype(np.int64)
+    if seen.any():
+        shown = [clip.frames for clip in clips if clip.frames is not None]
+        if len(counts := sorted({len(frames) for frames in shown})) > 1:
+            raise ValueError(
+                f"Clips of {' and '.join(map(str, counts))} frames cannot be mixed: load all of them by the same "
+                "processor.load_clip."
+            )
+        pixels = image_processor(images=[frame for frames in shown for frame in frames], return_tensors="np")
+        pixels = pixels["pixel_values"]
+        data["pixel_values_videos"] = spread(pixels.reshape(len(shown), counts[0], *pixels.shape[1:]), seen)
+    return data
+
+
+def spread(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Rows of `values` at the true places of `where`, zeros elsewhere."""
+    full = np.zeros((len(where), *values.shape[1:]), dtype=values.dtype)
+    full[where] = values
+    return full

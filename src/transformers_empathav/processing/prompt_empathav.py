@@ -1,0 +1,136 @@
+"""Turns to the text that the language model reads, with places for clips and memory, fitted into its positions."""
+
+import re
+
+from transformers import ProcessorMixin
+from transformers.utils import logging
+
+from .messages_empathav import MediaPart, Turn
+
+
+logger = logging.get_logger(__name__)
+
+
+class PromptWriter:
+    r"""
+    Writes the prompts of one call.
+
+    Args:
+        processor ([`EmpathAVProcessor`]): Tokenizer, placeholders and sizes.
+        chat_template (`str`): A Jinja template, or the name of one of the tokenizer's.
+        variables: Further arguments of the template.
+
+    Raises:
+        `ValueError`: a variable is set that the template does not read.
+    """
+
+    def __init__(self, processor: ProcessorMixin, chat_template: str | None, **variables):
+        self.processor, self.tokenizer = processor, processor.tokenizer
+        template = self.tokenizer.get_chat_template(chat_template)
+        self.rendering = {"chat_template": template}
+        for name, value in variables.items():
+            if name in ("add_generation_prompt", "continue_final_message") or re.search(rf"\b{name}\b", template):
+                self.rendering[name] = value
+            elif value is not None and value is not False:
+                raise ValueError(
+                    f"{name} is no argument of apply_chat_template, and the chat template does not read it: "
+                    "leave it out."
+                )
+
+    def write(self, system: list[Turn], turns: list[Turn], has_memory: bool) -> str:
+        """The text of a system message and newest turns; `has_memory` gives the memory a place."""
+        messages = [self._message(turn) for turn in [*system, *turns]]
+        if not system and self.processor.system_prompt is not None:
+            messages.insert(0, {"role": "system", "content": self.processor.escape(self.processor.system_prompt)})
+        if has_memory:
+            # After the system prompt, which never changes: what precedes the newest vectors can stay in a cache.
+            first, place = messages[0], self.processor.memory_token
+            pieces = [first["content"], place] if first["role"] == "system" else [place, first["content"]]
+            first["content"] = "".join(pieces)
+        return self.tokenizer.apply_chat_template(messages, tokenize=False, **self.rendering)
+
+    def fit(
+        self, system: list[Turn], turns: list[Turn], recent: int, kept: int, windows: dict, max_length: int
+    ) -> int:
+        r"""
+        How many of the oldest turns become history.
+
+        Args:
+            system (`list[Turn]`): The system message, or nothing.
+            turns (`list[Turn]`): The other messages.
+            recent (`int`): How many of the newest ones stay verbatim where they fit.
+            kept (`int`): Vectors of the memory that is there already.
+            windows (`dict[int, int]`): Windows of each clip, by its `id`.
+            max_length (`int`): Positions for the prompt.
+
+        Raises:
+            `ValueError`: not even the newest message fits.
+        """
+        wanted = max(len(turns) - recent, 0)
+        for split in range(wanted, max(len(turns), 1)):
+            vectors = kept + split * self.processor.memory_tokens_per_utterance
+            text = self.write(system, turns[split:], vectors > 0)
+            length = len(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+            clips = [windows[id(part)] for turn in turns[split:] for part in turn.clips]
+            length += sum(clips) * self.processor.num_query_tokens - len(clips) + vectors - (vectors > 0)
+            if length <= max_length:
+                if split > wanted:
+                    logger.warning(
+                        f"{split - wanted} more of the recent messages became history: with them verbatim the prompt "
+                        f"would exceed {max_length} positions. The newest message is whole."
+                    )
+                return split
+        raise ValueError(
+            f"The newest message with its system prompt takes {length} positions, {vectors} of them memory, and "
+            f"{max_length} are free: shorten it, give part of it as an earlier message, or give less history."
+        )
+
+    def _message(self, turn: Turn) -> dict:
+        """A message as chat templates read it: emotion and speaker are there for those that write them."""
+        escape, place = self.processor.escape, self.processor.av_token
+        content = "".join(place if isinstance(part, MediaPart) else escape(part) for part in turn.parts)
+        message = {"role": turn.role, "content": content}
+        if turn.emotion is not None:
+            message["emotion"] = turn.emotion
+        if turn.speaker is not None:
+            message["speaker"] = escape(turn.speaker)
+        return message
+
+
+def memory_lengths(memory, rows: int) -> list[int]:
+    """How many vectors each row of a memory has, none without a memory."""
+    if memory is None:
+        return [0] * rows
+    if len(memory) != rows:
+        raise ValueError(f"{rows} rows and a memory of {len(memory)} were given: each row needs one of its own.")
+    return memory.lengths.tolist()
+
+
+def fill_memory_places(texts: list[str], token: str, sizes: list[int]) -> list[str]:
+    """Repeats the one `token` of each text, put at its front where it lacks, as often as its memory has vectors."""
+    filled = []
+    for text, size in zip(texts, sizes):
+        if size and token not in text:
+            text = token + text
+        if (places := text.count(token)) != min(size, 1):
+            raise ValueError(
+                f"A text has {places} places for a memory ({token}) of {size} vectors: write one where there is a "
+                "history or a memory, and none where there is not."
+            )
+        filled.append(text.replace(token, token * size))
+    return filled
+
+
+def fill_clip_places(texts: list[str], token: str, sizes: list[int]) -> list[str]:
+    """Repeats each `token`, in reading order over all texts, as often as its clip has vectors."""
+    check_clip_places(texts, token, len(sizes))
+    rest = iter(sizes)
+    return [re.sub(re.escape(token), lambda _: token * next(rest), text) for text in texts]
+
+
+def check_clip_places(texts: list[str], token: str, clips: int):
+    if (places := sum(text.count(token) for text in texts)) != clips:
+        raise ValueError(
+            f"The text has {places} places for clips ({token}) and {clips} clips were given: write one "
+            "processor.av_token for each clip, or use processor.apply_chat_template."
+        )
