@@ -8,6 +8,7 @@ from .modeling.emotion_extractor_empathav import AudioVisualEmotionExtractor
 from .modeling.face_encoder_empathav import FaceEncoder
 from .modeling.mamba_compressor_empathav import MambaCompressor
 from .modeling.modeling_empathav import EmpathAVForCausalLM, EmpathAVModel
+from .modeling.prompt_cache_empathav import PromptCache
 from .processing.media_empathav import MediaError, MediaLimits
 from .processing.processing_empathav import EmpathAVProcessor
 
@@ -35,4 +36,5 @@ __all__ = [
     "MambaCompressor",
     "MediaError",
     "MediaLimits",
+    "PromptCache",
 ]

@@ -6,7 +6,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from helpers import assistant, user
-from transformers_empathav import ConversationMemory
+from transformers_empathav import ConversationMemory, EmpathAVConfig, EmpathAVForCausalLM
+from transformers_empathav.backbones.tiny import tiny_model
 from transformers_empathav.modeling.conversation_memory_empathav import MEMORY_FILE
 
 
@@ -81,3 +82,25 @@ def test_a_file_of_another_format_says_so(memory, tmp_path):
     save_file(tensors, path, metadata={**metadata, "format_version": "99"})
     with pytest.raises(ValueError, match="format 99"):
         ConversationMemory.from_pretrained(tmp_path)
+
+
+def test_the_memory_of_another_compressor_is_refused_even_of_the_same_sizes(processor, tmp_path):
+    models = []
+    for seed in (0, 1):
+        tiny_model(processor, seed=seed).save_pretrained(tmp_path / str(seed))
+        models.append(EmpathAVForCausalLM.from_pretrained(tmp_path / str(seed)))
+    one, other = models
+    memory = one.compress(**processor.encode_history([user("Hello")]))
+    memory.save_pretrained(tmp_path)
+    memory = ConversationMemory.from_pretrained(tmp_path)
+    one.compress(**processor.encode_history([user("Again")]), memory=memory)
+    with pytest.raises(ValueError, match="another compressor"):
+        other.compress(**processor.encode_history([user("Again")]), memory=memory)
+
+
+def test_the_fingerprint_depends_on_values_and_not_on_dtype(processor, tmp_path):
+    model = tiny_model(processor).to(torch.bfloat16)
+    model.save_pretrained(tmp_path / "half")
+    EmpathAVForCausalLM.from_pretrained(tmp_path / "half", dtype=torch.float32).save_pretrained(tmp_path / "full")
+    half, full = (EmpathAVConfig.from_pretrained(tmp_path / name) for name in ("half", "full"))
+    assert half.compressor_fingerprint == full.compressor_fingerprint

@@ -85,6 +85,9 @@ class EmpathAVConfig(PreTrainedConfig):
             is that turn.
         turn_end_ids (`list[int]`, *optional*):
             Token ids that close a turn.
+        compressor_fingerprint (`str`, *optional*):
+            Digest of the compressor and the embeddings it reads, written by `save_pretrained`. A memory carries it, and
+            another compressor refuses that memory.
     """
 
     model_type = "empathav"
@@ -110,6 +113,7 @@ class EmpathAVConfig(PreTrainedConfig):
     emotion_label_ids: list[list[int]] | None = None
     user_turn_ids: list[int] | tuple[int, ...] = ()
     turn_end_ids: list[int] | tuple[int, ...] = ()
+    compressor_fingerprint: str | None = None
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):

@@ -32,12 +32,15 @@ class ConversationMemory:
             Where the compressor stopped reading; of a size that does not grow with the conversation.
         vectors_per_utterance (`int`):
             Vectors that each utterance left.
+        fingerprint (`str`, *optional*):
+            Of the compressor that made it, see [`EmpathAVConfig`].
     """
 
     vectors: torch.Tensor
     lengths: torch.Tensor
     state: StateSpaceState
     vectors_per_utterance: int
+    fingerprint: str | None = None
 
     def __len__(self) -> int:
         return self.vectors.shape[0]
@@ -93,6 +96,15 @@ class ConversationMemory:
         padded = padded.masked_scatter(((position < lengths[:, None]) & ~old)[..., None], vectors)
         return replace(self, vectors=padded, lengths=lengths, state=state)
 
+    def without_first(self, counts: torch.Tensor) -> "ConversationMemory":
+        """The memory without the first `counts` `(batch,)` vectors of each conversation."""
+        width = self.vectors.shape[1]
+        position = torch.arange(width, device=self.vectors.device) + counts[:, None]
+        lengths = self.lengths - counts
+        shifted = self.vectors.gather(1, position.clamp(max=max(width - 1, 0))[..., None].expand_as(self.vectors))
+        shifted = shifted[:, : int(lengths.max())]
+        return replace(self, vectors=shifted, lengths=lengths)
+
     def _tensors(self) -> dict[str, torch.Tensor]:
         return {"vectors": self.vectors, "lengths": self.lengths, "conv": self.state.conv, "ssm": self.state.ssm}
 
@@ -100,7 +112,11 @@ class ConversationMemory:
         """Writes one safetensors file into `save_directory`; an older memory there is replaced in one step."""
         directory = Path(save_directory)
         directory.mkdir(parents=True, exist_ok=True)
-        metadata = {"format_version": FORMAT_VERSION, "vectors_per_utterance": str(self.vectors_per_utterance)}
+        metadata = {
+            "format_version": FORMAT_VERSION,
+            "vectors_per_utterance": str(self.vectors_per_utterance),
+            "fingerprint": self.fingerprint or "",
+        }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
         handle, partial = tempfile.mkstemp(dir=directory, prefix=".memory-")
         os.close(handle)
@@ -139,4 +155,5 @@ class ConversationMemory:
             lengths=tensors["lengths"],
             state=StateSpaceState(conv=tensors["conv"], ssm=tensors["ssm"]),
             vectors_per_utterance=int(metadata["vectors_per_utterance"]),
+            fingerprint=metadata["fingerprint"] or None,
         )

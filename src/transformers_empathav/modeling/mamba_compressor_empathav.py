@@ -1,5 +1,7 @@
 """MambaCompressor: reads a conversation once, turn by turn, and leaves a few vectors for each utterance."""
 
+import hashlib
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -72,7 +74,11 @@ class MambaCompressor(PreTrainedModel):
 
         Returns:
             [`ConversationMemory`]: `memory` and the vectors of what was read now.
+
+        Raises:
+            `ValueError`: another compressor made `memory`.
         """
+        self._check(memory)
         if attention_mask is not None:
             readout_mask = readout_mask & attention_mask.bool()
         per_utterance = self.config.memory_tokens_per_utterance
@@ -90,5 +96,29 @@ class MambaCompressor(PreTrainedModel):
                 lengths=readout_mask.new_zeros(len(inputs_embeds), dtype=torch.long),
                 state=state,
                 vectors_per_utterance=per_utterance,
+                fingerprint=self.config.compressor_fingerprint,
             )
         return memory.extended(vectors, readout_mask.sum(dim=1), state)
+
+    def _check(self, memory: ConversationMemory | None):
+        if memory is None:
+            return
+        ours = self.config.compressor_fingerprint
+        same_sizes = (
+            memory.vectors.shape[-1] == self.config.text_config.hidden_size
+            and memory.vectors_per_utterance == self.config.memory_tokens_per_utterance
+        )
+        if not same_sizes or (memory.fingerprint and ours and memory.fingerprint != ours):
+            raise ValueError(
+                "This memory was made by another compressor, whose vectors mean something else here: compress the "
+                "conversation again with this model."
+            )
+
+
+def compressor_fingerprint(compressor: MambaCompressor, embeddings: nn.Module) -> str:
+    """Digest of the values of a compressor and of the embeddings that it reads, whatever dtype they are held in."""
+    digest = hashlib.sha256()
+    for name, tensor in [*compressor.state_dict().items(), ("embeddings", embeddings.weight)]:
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy())
+    return digest.hexdigest()

@@ -2,22 +2,15 @@
 
 import torch
 from torch import nn
-from transformers import AutoModel, Cache, GenerationMixin, PreTrainedModel
+from transformers import AutoModel, Cache, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
 from .configuration_empathav import EmpathAVConfig
 from .conversation_memory_empathav import ConversationMemory
 from .emotion_extractor_empathav import AudioVisualEmotionExtractor
-from .emotion_scores_empathav import emotion_prompts, label_prefixes
-from .mamba_compressor_empathav import MambaCompressor
-
-
-# Inputs that become emotion vectors, and those that become memory vectors.
-AUDIO_INPUTS = ("input_features", "audio_features")
-VIDEO_INPUTS = ("pixel_values_videos", "video_features")
-MEDIA_INPUTS = (*AUDIO_INPUTS, "audio_mask", "input_features_mask", *VIDEO_INPUTS, "video_mask")
-HISTORY_INPUTS = ("history_input_ids", "history_attention_mask", "memory")
+from .generation_empathav import HISTORY_INPUTS, MEDIA_INPUTS, EmpathAVGenerationMixin, given_inputs
+from .mamba_compressor_empathav import MambaCompressor, compressor_fingerprint
 
 
 class EmpathAVPreTrainedModel(PreTrainedModel):
@@ -123,7 +116,7 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
     ) -> BaseModelOutputWithPast:
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
-        if av_embeds is None and (given := _given(locals(), MEDIA_INPUTS)):
+        if av_embeds is None and (given := given_inputs(locals(), MEDIA_INPUTS)):
             av_embeds = self.get_av_features(**given)
         if history_input_ids is not None:
             memory = self.compress(history_input_ids, history_attention_mask, memory)
@@ -156,7 +149,7 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
         return embeds.masked_scatter(where[..., None], vectors.to(embeds))
 
 
-class EmpathAVForCausalLM(EmpathAVPreTrainedModel, GenerationMixin):
+class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
     r"""
     Empathetic responses from text, clips of a voice and a face, and a compressed history (arXiv 2412.17572).
 
@@ -176,6 +169,12 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, GenerationMixin):
         self.post_init()
         # No text may ask for a vector that nobody computed.
         self.generation_config.suppress_tokens = [config.av_token_id, config.memory_token_id]
+
+    def save_pretrained(self, save_directory, **kwargs):
+        """As in transformers; the configuration gets the compressor's fingerprint, by which memories know their own."""
+        compressor, embeddings = self.model.compressor, self.get_input_embeddings()
+        self.config.compressor_fingerprint = compressor_fingerprint(compressor, embeddings)
+        super().save_pretrained(save_directory, **kwargs)
 
     def get_av_features(self, **media) -> torch.Tensor:
         """Emotion vectors of clips, `(clips, num_query_tokens, hidden)`; see [`AudioVisualEmotionExtractor`]."""
@@ -254,7 +253,7 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, GenerationMixin):
         Raises:
             `ValueError`: placeholders and vectors differ in number.
         """
-        given = _given(locals(), MEDIA_INPUTS + HISTORY_INPUTS + ("av_embeds",))
+        given = given_inputs(locals(), MEDIA_INPUTS + HISTORY_INPUTS + ("av_embeds",))
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -277,111 +276,6 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, GenerationMixin):
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
-
-    @torch.no_grad()
-    def generate(self, inputs: torch.LongTensor | None = None, **kwargs):
-        """
-        As in transformers. Clips and history are read once, before the first token; `memory=` continues an older memory.
-        """
-        media = {name: kwargs.pop(name) for name in MEDIA_INPUTS if name in kwargs}
-        if kwargs.get("av_embeds") is None and _given(media, MEDIA_INPUTS):
-            kwargs["av_embeds"] = self.get_av_features(**media)
-        history, mask = kwargs.pop("history_input_ids", None), kwargs.pop("history_attention_mask", None)
-        if history is not None:
-            kwargs["memory"] = self.compress(history, mask, kwargs.get("memory"))
-        return super().generate(inputs, **kwargs)
-
-    def prepare_inputs_for_generation(self, input_ids, inputs_embeds=None, is_first_iteration=False, **kwargs):
-        if not is_first_iteration and kwargs.get("use_cache", True):
-            kwargs.update(av_embeds=None, memory=None)  # the cache holds them
-        return super().prepare_inputs_for_generation(
-            input_ids, inputs_embeds=inputs_embeds, is_first_iteration=is_first_iteration, **kwargs
-        )
-
-    def _expand_inputs_for_generation(self, expand_size=1, is_encoder_decoder=False, input_ids=None, **model_kwargs):
-        # Clips are not one per row: each row's are repeated as a block, or a beam would read those of its neighbour.
-        av_embeds, memory = model_kwargs.pop("av_embeds", None), model_kwargs.pop("memory", None)
-        if expand_size > 1 and av_embeds is not None:
-            clips = (input_ids == self.config.av_token_id).sum(dim=1) // self.config.num_query_tokens
-            rows = torch.arange(len(av_embeds), device=av_embeds.device).split(clips.tolist())
-            av_embeds = av_embeds[torch.cat([row.repeat(expand_size) for row in rows])]
-        if expand_size > 1 and memory is not None:
-            memory = memory.select(torch.arange(len(memory), device=input_ids.device).repeat_interleave(expand_size))
-        input_ids, model_kwargs = super()._expand_inputs_for_generation(
-            expand_size, is_encoder_decoder, input_ids, **model_kwargs
-        )
-        return input_ids, {**model_kwargs, "av_embeds": av_embeds, "memory": memory}
-
-    @torch.no_grad()
-    def predict_emotion(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None, **inputs):
-        r"""
-        The emotion of the last user turn of each row.
-
-        Takes the inputs of `generate`. A turn with sound or frames is scored from its emotion vectors, one without from
-        its text; history and memory play no part.
-
-        Returns:
-            `torch.Tensor` of shape `(batch, 7)`: float probabilities in the order of `config.emotion_labels`.
-        """
-        media, av_embeds = _given(inputs, MEDIA_INPUTS), inputs.get("av_embeds")
-        if av_embeds is None and media:
-            av_embeds = self.get_av_features(**media)
-        present = present_clips(len(av_embeds), **media) if media else None
-        return self.score_emotions(input_ids, attention_mask, av_embeds, present).softmax(dim=-1)
-
-    def score_emotions(
-        self,
-        input_ids: torch.LongTensor,
-        attention_mask: torch.Tensor | None = None,
-        av_embeds: torch.Tensor | None = None,
-        present: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """
-        Differentiable scores behind `predict_emotion`: the mean log-probability of each label's tokens.
-
-        Args:
-            av_embeds (`torch.Tensor` of shape `(clips, num_query_tokens, hidden)`, *optional*): Emotion vectors.
-            present (`torch.Tensor` of shape `(clips,)`, *optional*): True where a clip has sound or frames; all by default.
-
-        Returns:
-            `torch.Tensor` of shape `(batch, labels)`.
-        """
-        prompts, clips = emotion_prompts(self.config, input_ids, attention_mask, present)
-        vectors = None if not clips else av_embeds[torch.tensor(clips, device=av_embeds.device)]
-        totals = torch.zeros(len(prompts), len(self.config.emotion_labels), device=input_ids.device)
-        for prefix, continuations in label_prefixes(self.config).items():
-            rows = [prompt + list(prefix) for prompt in prompts]
-            width = max(map(len, rows))
-            ids = input_ids.new_tensor([[0] * (width - len(row)) + row for row in rows])
-            mask = input_ids.new_tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-            ids = ids.masked_fill(mask == 0, self.config.emotion_prompt_ids[-1])  # any token that is no placeholder
-            outputs = self(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
-                av_embeds=vectors,
-                logits_to_keep=1,
-                use_cache=False,
-            )
-            log_probs = outputs.logits[:, -1].float().log_softmax(dim=-1)
-            for label, token, length in continuations:
-                totals[:, label] = totals[:, label] + log_probs[:, token] / length
-        return totals
-
-
-def _given(values: dict, names: tuple[str, ...]) -> dict:
-    return {name: values[name] for name in names if values.get(name) is not None}
-
-
-def present_clips(clips: int, audio_mask=None, video_mask=None, **streams) -> torch.Tensor:
-    """`(clips,)`, true where a clip has at least one stream; without its mask, a stream that is given is everywhere."""
-    present = torch.zeros(clips, dtype=torch.bool)
-    for mask, names in ((audio_mask, AUDIO_INPUTS), (video_mask, VIDEO_INPUTS)):
-        if mask is not None:
-            present |= mask.bool().cpu()
-        elif any(name in streams for name in names):
-            present[:] = True
-    return present
 
 
 EmpathAVForCausalLM.register_for_auto_class("AutoModelForCausalLM")

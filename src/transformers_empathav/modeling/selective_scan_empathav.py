@@ -170,7 +170,7 @@ def _ssd_chunked(x, dt, A, B, C, D, state, chunk_size):
     # What each position reads of the state at its chunk's start.
     before = before.reshape(batch, chunks, groups, -1, state_size)
     carried = (C @ before.transpose(-1, -2)).unflatten(-1, (-1, head_dim)).transpose(2, 3)
-    y = torch.addcmul(within.permute(0, 1, 4, 2, 3, 5), carried, torch.exp(elapsed).unsqueeze(-1))
+    y = (carried * torch.exp(elapsed).unsqueeze(-1)).add_(within.permute(0, 1, 4, 2, 3, 5))
     return y.reshape(batch, chunks * size, heads, head_dim)[:, :length], states[-1]
 
 

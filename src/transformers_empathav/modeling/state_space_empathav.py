@@ -15,8 +15,9 @@ from .selective_scan_empathav import selective_scan, ssd_scan
 
 
 HALF = (torch.bfloat16, torch.float16)
-# How many tokens of the batch go through the layers together on the CPU, and the fewest positions of a row.
-TOKENS_AT_ONCE, POSITIONS_AT_ONCE = 512, 64
+# How many tokens of the batch go through the layers together without gradients, and the fewest positions of a row.
+# Fewer stay better in the cache, but every operation then waits longer for its threads on a busy machine.
+TOKENS_AT_ONCE, POSITIONS_AT_ONCE = 2048, 64
 
 
 @dataclass
@@ -267,9 +268,8 @@ class StateSpaceStack(nn.Module):
         if length == 0:
             return inputs_embeds, state
 
-        # On the CPU a long input is read piece by piece: intermediate results then stay in the processor's cache.
-        on_cpu = inputs_embeds.device.type == "cpu"
-        positions = max(POSITIONS_AT_ONCE, TOKENS_AT_ONCE // batch) if on_cpu else length
+        # Without gradients a long input is read piece by piece, so that memory does not grow with its length.
+        positions = length if torch.is_grad_enabled() else max(POSITIONS_AT_ONCE, TOKENS_AT_ONCE // batch)
         pieces = inputs_embeds.split(positions, dim=1)
         masks = [None] * len(pieces) if attention_mask is None else attention_mask.split(positions, dim=1)
         outputs = []

@@ -1,0 +1,77 @@
+"""Keys and values kept between turns: the same logits, less work, and no trust in what has changed."""
+
+import pytest
+import torch
+
+from helpers import assistant, encode, relative_error, sound, user
+from transformers_empathav import PromptCache
+
+
+OPTIONS = {"max_new_tokens": 4, "do_sample": False, "output_logits": True, "return_dict_in_generate": True}
+
+
+def play(model, processor, cache, turns):
+    """Answers a conversation turn by turn, memory growing; gives the logits of each turn and the tokens computed."""
+    memory, logits, computed = None, [], []
+    language_model = model.model.language_model
+    forward = language_model.forward
+
+    def spy(**kwargs):
+        computed.append(kwargs["inputs_embeds"].shape[1])
+        return forward(**kwargs)
+
+    language_model.forward = spy
+    for text in turns:
+        message = user(("audio", sound(len(logits))), text)
+        inputs = encode(processor, [{"role": "system", "content": "Be kind."}, message], memory=memory)
+        if memory is None:  # a conversation without memory yet has no place for one
+            inputs = encode(processor, [{"role": "system", "content": "Be kind."}, message])
+        start = len(computed)
+        written = model.generate(**inputs, memory=memory, prompt_cache=cache, **OPTIONS)
+        logits.append(torch.stack(written.logits))
+        computed[start:] = [sum(computed[start:])]
+        memory = model.compress(**processor.encode_history([user(text), assistant("I see")]), memory=memory)
+    language_model.forward = forward
+    return logits, computed
+
+
+def test_the_same_logits_with_fewer_tokens(model, processor):
+    turns = ["one", "two words", "and three of them", "bye"]
+    plain, plain_work = play(model, processor, None, turns)
+    kept, kept_work = play(model, processor, PromptCache(), turns)
+    for one, other in zip(kept, plain):
+        assert relative_error(one, other) < 1e-4
+    assert kept_work[:2] == plain_work[:2]
+    assert all(less < more for less, more in zip(kept_work[2:], plain_work[2:]))
+
+
+def test_another_conversation_in_between_does_no_harm(model, processor):
+    cache = PromptCache()
+    for text in ("my dog died", "we won the cup"):
+        memory = model.compress(**processor.encode_history([user(text), assistant("Oh")]))
+        inputs = encode(processor, [user("and now?")], memory=memory)
+        with_cache = model.generate(**inputs, memory=memory, prompt_cache=cache, **OPTIONS)
+        without = model.generate(**inputs, memory=memory, **OPTIONS)
+        assert relative_error(torch.stack(with_cache.logits), torch.stack(without.logits)) < 1e-4
+
+
+def test_a_kept_cache_of_transformers_reads_only_the_new_clips(model, processor):
+    """The usual way to keep a cache: past_key_values of the last call, and the whole conversation again."""
+    first = encode(processor, [user(("audio", sound(1)), "hi")])
+    written = model.generate(**first, return_dict_in_generate=True, max_new_tokens=3, do_sample=False)
+    reply = processor.decode(written.sequences[0, first["input_ids"].shape[1] :])
+    talk = [user(("audio", sound(1)), "hi"), assistant(reply), user(("audio", sound(2)), "again")]
+    both = encode(processor, talk)
+    prefix = written.past_key_values.get_seq_length()
+    if not torch.equal(both["input_ids"][:, :prefix], written.sequences[:, :prefix]):
+        both["input_ids"][:, :prefix] = written.sequences[:, :prefix]
+    cached = model.generate(**both, past_key_values=written.past_key_values, **OPTIONS)
+    assert relative_error(torch.stack(cached.logits), torch.stack(model.generate(**both, **OPTIONS).logits)) < 1e-4
+
+
+def test_it_belongs_to_one_row_without_beams(model, processor):
+    two = encode(processor, [user("a")], [user("b")])
+    with pytest.raises(ValueError, match="one conversation"):
+        model.generate(**two, prompt_cache=PromptCache())
+    with pytest.raises(ValueError, match="without beams"):
+        model.generate(**encode(processor, [user("a")]), prompt_cache=PromptCache(), num_beams=2)
