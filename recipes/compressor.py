@@ -7,7 +7,7 @@ vectors. Stage 1 reads single utterances, stage 2 windows of a conversation.
 
     accelerate launch recipes/compressor.py --config recipes/configs/compressor_smollm2-135m.yaml
 
-Corpora are `meld`, `empathetic_dialogues` and `esconv` in the folder that EMPATHAV_DATA names, or JSON lines of your own.
+Corpora are `meld`, `empathetic_dialogues` and `esconv` in the folder that EMPATHAV_DATA names, or your own JSON lines.
 Interrupted, the same command with `--resume_from_checkpoint true` goes on where the last checkpoint was written.
 """
 
@@ -40,8 +40,12 @@ class ScriptArguments:
     utterances: int = field(default=1, metadata={"help": "Messages in a window: 1 in stage 1, more in stage 2."})
     max_tokens: int = field(default=64, metadata={"help": "Longest message, in tokens."})
     eval_windows: int = field(default=128, metadata={"help": "Windows of the dev split that are evaluated."})
-    compressor: str | None = field(default=None, metadata={"help": "Trained compressor to begin from, a safetensors file."})
-    llm_dtype: str = field(default="bfloat16", metadata={"help": "Of the frozen weights; float32 where a CPU is faster in it."})
+    compressor: str | None = field(
+        default=None, metadata={"help": "Trained compressor to begin from, a safetensors file."}
+    )
+    llm_dtype: str = field(
+        default="bfloat16", metadata={"help": "Of the frozen weights; float32 where a CPU is faster in it."}
+    )
 
 
 def main(script: ScriptArguments, training: TrainingArguments):

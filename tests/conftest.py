@@ -1,4 +1,4 @@
-"""Shared fixtures: a tiny random model and its processor, and the reference checkpoint and data where they are there."""
+"""Shared fixtures: a tiny random model and its processor, and the reference checkpoint and data where present."""
 
 import os
 from pathlib import Path

@@ -21,7 +21,9 @@ def wake(model, scale: float = 50.0):
 def sound(seed: int, seconds: float = 1.0, rate: int = 16000) -> np.ndarray:
     """A chord of its own for each seed, `(samples,)`."""
     pitches = np.random.default_rng(seed).uniform(100, 4000, 3)
-    return (0.2 * np.sin(2 * np.pi * pitches[:, None] * np.arange(int(seconds * rate)) / rate)).sum(0).astype(np.float32)
+    return (
+        (0.2 * np.sin(2 * np.pi * pitches[:, None] * np.arange(int(seconds * rate)) / rate)).sum(0).astype(np.float32)
+    )
 
 
 def frames(seed: int, count: int = 3, size: int = 64) -> np.ndarray:
@@ -33,7 +35,8 @@ def frames(seed: int, count: int = 3, size: int = 64) -> np.ndarray:
 def user(*parts, **fields) -> dict:
     """A user message of strings and clips: `("video", array)` or `("audio", array)`."""
     content = [
-        {"type": "text", "text": part} if isinstance(part, str) else {"type": part[0], part[0]: part[1]} for part in parts
+        {"type": "text", "text": part} if isinstance(part, str) else {"type": part[0], part[0]: part[1]}
+        for part in parts
     ]
     return {"role": "user", "content": content, **fields}
 

@@ -230,7 +230,7 @@ def test_what_is_no_whole_clip_is_refused_by_name(name, checkpoint, media):
     [
         ("not json", "is not JSON"),
         ('{"role": "user"', "is not JSON"),
-        ('"Hello"', "not a dictionary"),
+        ('"Hello"', "give a dictionary"),
         ('{"role": "narrator", "content": "Hi"}', "unknown role 'narrator'"),
         ('{"role": "user", "content": "Hi", "emotion": "bored"}', "unknown emotion 'bored'"),
         ('{"role": "user", "content": 3}', "content of type int"),

@@ -21,12 +21,15 @@ from transformers_empathav.backbones.tiny import tiny_model
 PREAMBLE = """
 import sys
 
-class Missing:
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {blocked!r}:
-            raise ImportError(name + " is not installed", name=name)
+        return None if name.partition(".")[0] in {blocked!r} else self.finder.find_spec(name, path, target)
 
-sys.meta_path.insert(0, Missing())
+sys.meta_path[:] = map(Without, sys.meta_path)
 import torch
 torch.set_num_threads(1)
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoProcessor, pipeline

@@ -118,8 +118,9 @@ class Responder:
             sound = resample("the sound", sound, self.processor.feature_extractor.sampling_rate, rate)
             inputs = processor(sound, sampling_rate=rate, return_attention_mask=True, return_tensors="pt")
             inputs = inputs.to(self.device, model.dtype)
-            tokens = model.generate(**inputs) if model.can_generate() else model(**inputs).logits.argmax(dim=-1)
-            texts.append(processor.batch_decode(tokens, skip_special_tokens=True)[0].strip())
+            writes = model.can_generate()  # CTC models do not: there the blank, a special token, parts double letters
+            tokens = model.generate(**inputs) if writes else model(**inputs).logits.argmax(dim=-1)
+            texts.append(processor.batch_decode(tokens, skip_special_tokens=writes)[0].strip())
         return " ".join(filter(None, texts))
 
     def __call__(

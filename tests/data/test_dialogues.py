@@ -35,7 +35,11 @@ def test_meld_keeps_speakers_emotions_and_alternates_roles(tmp_path):
 def test_empathetic_dialogues_split_by_dialogue(tmp_path):
     rows = ["Dialog_ID,Type,Actor,Text,Label"]
     for index in range(200):
-        rows += [f"d{index},situation,none,s,x", f"d{index},utterance,speaker,I won,x", f"d{index},utterance,listener,Oh,x"]
+        rows += [
+            f"d{index},situation,none,s,x",
+            f"d{index},utterance,speaker,I won,x",
+            f"d{index},utterance,listener,Oh,x",
+        ]
     (tmp_path / "joyful.csv").write_text("\n".join(rows))
     train, dev = (load_empathetic_dialogues(tmp_path, split, dev_share=0.2) for split in ("train", "dev"))
     assert len(train) + len(dev) == 200 and dev
@@ -76,7 +80,9 @@ def test_the_real_corpora(data_dir):
     counts = {
         "meld": [len(load_meld(data_dir / "meld", split)) for split in ("train", "dev")],
         "esconv": [len(load_esconv(data_dir / "esconv", split)) for split in ("train", "dev")],
-        "empathetic": sum(len(load_empathetic_dialogues(data_dir / "empathetic_dialogues", split)) for split in ("train", "dev")),
+        "empathetic": sum(
+            len(load_empathetic_dialogues(data_dir / "empathetic_dialogues", split)) for split in ("train", "dev")
+        ),
         "locomo": [len(item["messages"]) for item in load_locomo(data_dir / "locomo" / "locomo3.json")],
     }
     assert counts == {"meld": [1038, 114], "esconv": [910, 195], "empathetic": 22315, "locomo": [419, 369, 663]}

@@ -20,7 +20,11 @@ def test_what_is_saved_is_what_is_reloaded(memory, tmp_path):
     memory.save_pretrained(tmp_path)
     again = ConversationMemory.from_pretrained(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [MEMORY_FILE]
-    for one, other in ((memory.vectors, again.vectors), (memory.lengths, again.lengths), (memory.state.ssm, again.state.ssm)):
+    for one, other in (
+        (memory.vectors, again.vectors),
+        (memory.lengths, again.lengths),
+        (memory.state.ssm, again.state.ssm),
+    ):
         assert torch.equal(one, other) and one.dtype == other.dtype
     assert again.num_utterances == memory.num_utterances == 3
 

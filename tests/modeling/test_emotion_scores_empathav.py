@@ -16,7 +16,9 @@ def test_scores_are_probabilities(model, processor):
 def test_a_score_is_the_mean_log_probability_of_the_label(model, processor):
     """Against one plain forward for each label, written out."""
     inputs = encode(processor, [user(("audio", sound(1)), "hi")])
-    vectors = model.get_av_features(input_features=inputs["input_features"], input_features_mask=inputs["input_features_mask"])
+    vectors = model.get_av_features(
+        input_features=inputs["input_features"], input_features_mask=inputs["input_features_mask"]
+    )
     config, expected = model.config, []
     slot = config.emotion_prompt_ids.index(config.av_token_id)
     placeholders = [config.av_token_id] * config.num_query_tokens
@@ -39,7 +41,9 @@ def test_a_batch_of_mixed_rows_equals_its_rows(model, processor):
     ]
     together = model.predict_emotion(**encode(processor, *rows))
     for index, row in enumerate(rows):
-        assert relative_error(together[index : index + 1], model.predict_emotion(**encode(processor, row))) < 1e-4, index
+        assert relative_error(together[index : index + 1], model.predict_emotion(**encode(processor, row))) < 1e-4, (
+            index
+        )
 
 
 def test_only_the_last_user_turn_counts(model, processor):
@@ -61,7 +65,10 @@ def test_a_turn_without_clips_is_scored_from_its_text(model, processor):
 def test_a_clip_without_any_stream_counts_as_none(model, processor):
     inputs = encode(processor, [user(("audio", sound(1)), "I won")])
     inputs["audio_mask"] = torch.zeros_like(inputs["audio_mask"])
-    assert relative_error(model.predict_emotion(**inputs), model.predict_emotion(**encode(processor, [user("I won")]))) < 1e-5
+    assert (
+        relative_error(model.predict_emotion(**inputs), model.predict_emotion(**encode(processor, [user("I won")])))
+        < 1e-5
+    )
 
 
 @pytest.mark.parametrize("text", ["\nline first", "user\nuser\n", "ends in a break\n"])

@@ -1,4 +1,4 @@
-"""The compressor: reading in pieces is reading in one go, whatever the pieces and whoever stands beside in the batch."""
+"""The compressor: reading in pieces is reading in one go, whatever the pieces and the other rows of the batch."""
 
 import pytest
 import torch

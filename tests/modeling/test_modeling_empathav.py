@@ -10,8 +10,13 @@ from transformers_empathav.backbones.tiny import tiny_model
 
 
 def mixed_conversations():
-    """Rows with everything, with sound alone, with frames alone, with two clips, with text alone, with history alone."""
-    older = [user("I lost my job", emotion="sad"), assistant("I am sorry"), user("They gave no reason"), assistant("Oh")]
+    """Rows with everything, sound alone, frames alone, two clips, text alone, history alone."""
+    older = [
+        user("I lost my job", emotion="sad"),
+        assistant("I am sorry"),
+        user("They gave no reason"),
+        assistant("Oh"),
+    ]
     return [
         [*older, user(("video", frames(1)), "what now?")],
         [user(("audio", sound(2)), "can you hear it?")],

@@ -7,6 +7,7 @@ import torch
 from transformers import LlamaConfig, Mamba2Config, Mamba2Model, MambaConfig, MambaModel, PreTrainedModel
 
 from transformers_empathav.modeling import selective_scan_empathav as scans
+from transformers_empathav.modeling import state_space_empathav as state_space
 from transformers_empathav.modeling.state_space_empathav import StateSpaceStack, init_state_space
 
 
@@ -109,10 +110,11 @@ def test_linear_recurrence_gradients_also_where_the_decay_is_broadcast(shape):
 @pytest.mark.parametrize("mild", [True, False])
 @KINDS
 def test_published_weights_load_and_give_the_same_outputs(kind, mild):
-    config = config_of(kind, use_bias=True)
+    biases = {"use_bias": not mild, "use_conv_bias": not mild}
+    config = config_of(kind, **biases)
     reference = REFERENCES[kind](config).eval()
     if not mild:
-        reference.load_state_dict(stack_of(kind, use_bias=True).state_dict(), strict=False)
+        reference.load_state_dict(stack_of(kind, **biases).state_dict(), strict=False)
     stack = StateSpaceStack(config)
     weights = {name: weight for name, weight in reference.state_dict().items() if not name.startswith("embeddings.")}
     stack.load_state_dict(weights, strict=True)
@@ -164,6 +166,18 @@ def test_ragged_rows_and_the_segment_after_them(kind):
             if m:
                 alone = stack(more[row : row + 1, :m], state=alone[1])
                 assert_same((second[row : row + 1, :m], after.select([row])), alone, 1e-5)
+
+
+@KINDS
+def test_a_long_input_is_read_in_pieces_without_gradients(kind, monkeypatch):
+    stack, inputs, mask = stack_of(kind), inputs_of(batch=3), mask_of([512, 70, 0])
+    with_gradients = stack(inputs, attention_mask=mask)
+    monkeypatch.setattr(state_space, "TOKENS_AT_ONCE", 3 * 100)
+    with torch.no_grad():
+        outputs, state = stack(inputs, attention_mask=mask)
+    assert state.ssm.requires_grad is False
+    real = mask.bool()
+    assert_same((outputs[real], state), (with_gradients[0][real], with_gradients[1]), 1e-5)
 
 
 @KINDS
@@ -283,6 +297,13 @@ def test_initialisation_has_the_distribution_of_transformers(kind):
             spread = expected.std().item()
             assert parameter.std().item() == pytest.approx(spread, rel=0.35), name
             assert parameter.mean().item() == pytest.approx(expected.mean().item(), abs=0.35 * spread), name
+
+
+@KINDS
+def test_a_stack_can_be_built_without_memory(kind):
+    with torch.device("meta"):
+        stack = StateSpaceStack(config_of(kind))
+    assert all(parameter.device.type == "meta" for parameter in stack.parameters())
 
 
 def test_initialisation_leaves_other_modules_and_loaded_weights_alone():

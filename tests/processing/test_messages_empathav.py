@@ -99,7 +99,7 @@ def test_keys_that_nothing_reads_are_said(monkeypatch):
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        ("hi", "Message 1 is of type str"),
+        ("hi", "Message 1 is of type str: give a dictionary"),
         ({"content": "hi"}, "unknown role None: use one of system, user, assistant"),
         ({"role": "User", "content": "hi"}, "unknown role 'User'"),
         ({"role": "user", "content": "hi", "emotion": "bored"}, "unknown emotion 'bored': use one of happy, sad"),

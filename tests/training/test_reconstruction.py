@@ -77,7 +77,13 @@ def test_no_memory_means_the_prompt_without_placeholders(model, processor, batch
 
 
 def arguments(folder, **kwargs):
-    options = {"max_steps": 4, "per_device_train_batch_size": 2, "learning_rate": 1e-2, "save_steps": 2, "logging_steps": 1}
+    options = {
+        "max_steps": 4,
+        "per_device_train_batch_size": 2,
+        "learning_rate": 1e-2,
+        "save_steps": 2,
+        "logging_steps": 1,
+    }
     options |= {"report_to": "none", "use_cpu": True, "remove_unused_columns": False, "disable_tqdm": True}
     return TrainingArguments(output_dir=str(folder), **{**options, **kwargs})
 

@@ -116,7 +116,9 @@ def assemble(
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
         target = Path(scratch) / "checkpoint"
-        model, processor, asr = build(parts, sizes, say)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model, processor, asr = build(parts, sizes, say)
         for path in overlays:
             lay_over(model, path)
             say(f"Laid over {path.name}, a trained part.")
@@ -206,9 +208,7 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
         user_turn_ids=user_turn_ids,
         turn_end_ids=turn_end_ids,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = EmpathAVForCausalLM(config).eval()
+    model = EmpathAVForCausalLM(config).eval()
     model.model.language_model.load_state_dict(llm.base_model.state_dict())
     model.lm_head.load_state_dict(llm.get_output_embeddings().state_dict())
     model.model.extractor.audio_tower.load_state_dict(audio_tower.state_dict())

@@ -4,8 +4,8 @@ from ..modeling.configuration_empathav import EMOTION_LABELS
 from ..processing.processing_empathav import EmpathAVProcessor
 
 
-EMOTION_QUESTION = "\nWhich emotion do this voice, face or words show?"
-EMOTION_ANSWER = "The emotion is"
+EMOTION_QUESTION = "\nHow does the person who says this feel?"
+EMOTION_ANSWER = "They feel"
 SENTINEL = "SENTINEL"
 
 

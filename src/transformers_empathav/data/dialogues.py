@@ -48,7 +48,13 @@ def load_meld(folder: str | os.PathLike, split: str) -> list[dict]:
     for row in read_csv(Path(folder) / f"{split}_sent_emo.csv"):
         messages = dialogues[row["Dialogue_ID"]]
         same_speaker = messages and messages[-1]["speaker"] == row["Speaker"]
-        role = messages[-1]["role"] if same_speaker else "assistant" if messages and messages[-1]["role"] == "user" else "user"
+        role = (
+            messages[-1]["role"]
+            if same_speaker
+            else "assistant"
+            if messages and messages[-1]["role"] == "user"
+            else "user"
+        )
         messages.append(
             {
                 "role": role,
@@ -98,7 +104,9 @@ def load_locomo(path: str | os.PathLike) -> list[dict]:
     conversations = []
     for item in json.loads(Path(path).read_text(encoding="utf-8")):
         talk, messages = item["conversation"], []
-        sessions = sorted((key for key in talk if key.split("_")[-1].isdigit()), key=lambda key: int(key.split("_")[1]))
+        sessions = sorted(
+            (key for key in talk if key.split("_")[-1].isdigit()), key=lambda key: int(key.split("_")[1])
+        )
         for turn in (turn for session in sessions for turn in talk[session]):
             role = "user" if turn["speaker"] == talk["speaker_a"] else "assistant"
             messages.append({"role": role, "speaker": turn["speaker"], "content": turn["text"]})
@@ -128,8 +136,8 @@ def load_jsonl(path: str | os.PathLike) -> list[dict]:
 
 def load_corpus(name: str, split: str) -> list[dict]:
     """
-    A corpus by name (`meld`, `empathetic_dialogues`, `esconv`) from the folder that `EMPATHAV_DATA` names, or a path to
-    JSON lines of your own.
+    A corpus by name (`meld`, `empathetic_dialogues`, `esconv`) from the folder that `EMPATHAV_DATA` names, or
+    JSON lines of your own by their path.
     """
     loaders = {"meld": load_meld, "empathetic_dialogues": load_empathetic_dialogues, "esconv": load_esconv}
     if name not in loaders:
@@ -138,7 +146,9 @@ def load_corpus(name: str, split: str) -> list[dict]:
         return load_jsonl(name)
     root = os.environ.get("EMPATHAV_DATA")
     if not root:
-        raise ValueError(f"{name} is looked for in the folder that the environment variable EMPATHAV_DATA names: set it.")
+        raise ValueError(
+            f"{name} is looked for in the folder that the environment variable EMPATHAV_DATA names: set it."
+        )
     return loaders[name](Path(root) / name, split)
 
 

@@ -86,8 +86,8 @@ class EmpathAVConfig(PreTrainedConfig):
         turn_end_ids (`list[int]`, *optional*):
             Token ids that close a turn.
         compressor_fingerprint (`str`, *optional*):
-            Digest of the compressor and the embeddings it reads, written by `save_pretrained`. A memory carries it, and
-            another compressor refuses that memory.
+            Digest of the compressor and the embeddings it reads, written by `save_pretrained`. A memory carries it,
+            and another compressor refuses that memory.
     """
 
     model_type = "empathav"
@@ -142,7 +142,7 @@ class EmpathAVConfig(PreTrainedConfig):
     def _check(self):
         if self.compressor_config.model_type not in ("mamba2", "mamba"):
             raise ValueError(
-                f"compressor_config has the model type {self.compressor_config.model_type!r}, and the compressor needs a "
+                f"compressor_config has the model type {self.compressor_config.model_type!r}; the compressor needs a "
                 "state-space model whose state can be continued: use 'mamba2' or 'mamba'."
             )
         if self.av_token_id == self.memory_token_id:

@@ -19,7 +19,7 @@ FORMAT_VERSION = "1"
 @dataclass(frozen=True)
 class ConversationMemory:
     r"""
-    The memory of one conversation, or of a batch of them (arXiv 2412.17572 compresses history the same way, in one go).
+    The memory of one conversation, or of a batch of them.
 
     A memory is never changed in place: `model.compress(..., memory=memory)` gives a longer one.
 
@@ -70,9 +70,7 @@ class ConversationMemory:
 
     def select(self, rows: torch.Tensor) -> "ConversationMemory":
         """The memories of some rows of the batch, in that order; a row may come several times."""
-        return replace(
-            self, vectors=self.vectors[rows], lengths=self.lengths[rows], state=self.state.select(rows)
-        )
+        return replace(self, vectors=self.vectors[rows], lengths=self.lengths[rows], state=self.state.select(rows))
 
     def to(self, device: torch.device | str) -> "ConversationMemory":
         return replace(
@@ -138,7 +136,9 @@ class ConversationMemory:
         """
         path = Path(directory) / MEMORY_FILE
         if not path.is_file():
-            raise FileNotFoundError(f"No memory at {path}: give a directory that ConversationMemory.save_pretrained wrote.")
+            raise FileNotFoundError(
+                f"No memory at {path}: give a directory that ConversationMemory.save_pretrained wrote."
+            )
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}

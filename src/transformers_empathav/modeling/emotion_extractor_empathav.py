@@ -101,7 +101,7 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         return self._run_tower(self.audio_tower, input_features, all_layers=True)
 
     def encode_video(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
-        """Frozen features of the frames: `(clips, frames, 3, height, width)` to `(clips, layers, frames, patches, width)`."""
+        """Frozen features: `(clips, frames, 3, height, width)` to `(clips, layers, frames, patches, width)`."""
         clips, frames = pixel_values_videos.shape[:2]
         features = self._run_tower(
             self.vision_tower, pixel_values_videos.flatten(0, 1), all_layers=len(self.vision_mix.logits) > 1
@@ -148,7 +148,9 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         if pixel_values_videos is not None:
             video_features = self.encode_video(pixel_values_videos)
         if audio_features is None and video_features is None:
-            raise ValueError("The extractor was given neither sound nor frames: pass input_features or pixel_values_videos.")
+            raise ValueError(
+                "The extractor was given neither sound nor frames: pass input_features or pixel_values_videos."
+            )
         clips = (audio_features if audio_features is not None else video_features).shape[0]
         device = self.queries.weight.device
 
@@ -195,7 +197,7 @@ def frame_mask(mask: torch.Tensor | None, encoded: torch.Tensor) -> torch.Tensor
 
 
 def sinusoids(length: int, width: int) -> torch.Tensor:
-    """Sinusoidal positions of shape `(length, width)` (arXiv 1706.03762), so that any number of frames has an order."""
+    """Sinusoidal positions `(length, width)` (arXiv 1706.03762), so that any number of frames has an order."""
     frequencies = torch.exp(-math.log(10_000.0) * torch.arange(0, width, 2) / width)
     angles = torch.arange(length)[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=-1)[:, :width]

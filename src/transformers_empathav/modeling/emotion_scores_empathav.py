@@ -24,8 +24,8 @@ def emotion_prompts(
     """
     if config.emotion_prompt_ids is None or config.emotion_label_ids is None:
         raise ValueError(
-            "The configuration has no emotion_prompt_ids and emotion_label_ids, so emotions cannot be scored: assemble the "
-            "checkpoint with `empathav assemble`, or set both from your tokenizer."
+            "The configuration has no emotion_prompt_ids and emotion_label_ids, so emotions cannot be scored: "
+            "assemble the checkpoint with `empathav assemble`, or set both from your tokenizer."
         )
     prompts, used, first_clip = [], [], 0
     slot = list(config.emotion_prompt_ids).index(config.av_token_id)

@@ -96,8 +96,8 @@ class EmpathAVGenerationMixin(GenerationMixin):
         r"""
         The emotion of the last user turn of each row.
 
-        Takes the inputs of `generate`. A turn with sound or frames is scored from its emotion vectors, one without from
-        its text; history and memory play no part.
+        Takes the inputs of `generate`. A turn with sound or frames is scored from its emotion vectors, one without
+        from its text; history and memory play no part.
 
         Returns:
             `torch.Tensor` of shape `(batch, 7)`: float probabilities in the order of `config.emotion_labels`.
@@ -120,7 +120,7 @@ class EmpathAVGenerationMixin(GenerationMixin):
 
         Args:
             av_embeds (`torch.Tensor` of shape `(clips, num_query_tokens, hidden)`, *optional*): Emotion vectors.
-            present (`torch.Tensor` of shape `(clips,)`, *optional*): True where a clip has sound or frames; all by default.
+            present (`torch.Tensor` of shape `(clips,)`, *optional*): True where a clip has a stream; all by default.
 
         Returns:
             `torch.Tensor` of shape `(batch, labels)`.
@@ -154,7 +154,7 @@ def given_inputs(values: dict, names: tuple[str, ...]) -> dict:
 
 
 def present_clips(clips: int, audio_mask=None, video_mask=None, **streams) -> torch.Tensor:
-    """`(clips,)`, true where a clip has at least one stream; without its mask, a stream that is given is everywhere."""
+    """`(clips,)`, true where a clip has a stream; without its mask, a stream that is given is everywhere."""
     present = torch.zeros(clips, dtype=torch.bool)
     for mask, names in ((audio_mask, AUDIO_INPUTS), (video_mask, VIDEO_INPUTS)):
         if mask is not None:

@@ -18,7 +18,7 @@ class MambaCompressor(PreTrainedModel):
     A state-space network over the language model's own (frozen) input embeddings (arXiv 2412.17572; Mamba-2:
     arXiv 2405.21060). After each utterance stand read-out tokens; at them it writes the vectors of the memory.
 
-    Reading a conversation in pieces gives exactly what reading it in one go gives: the state in the memory is complete.
+    Reading a conversation in pieces gives what reading it in one go gives: the state in the memory is complete.
 
     Args:
         config ([`EmpathAVConfig`]): The configuration of the whole model.
@@ -48,7 +48,9 @@ class MambaCompressor(PreTrainedModel):
             init.constant_(module.scale, module.initial_scale)
         elif module is self.input_projection:
             # The table's entries are small (0.13 for SmolLM2); the network is built for inputs of order one.
-            init.normal_(module.weight, std=1.0 / (self.config.text_config.initializer_range * module.in_features**0.5))
+            init.normal_(
+                module.weight, std=1.0 / (self.config.text_config.initializer_range * module.in_features**0.5)
+            )
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight)
         else:
@@ -78,14 +80,16 @@ class MambaCompressor(PreTrainedModel):
         Raises:
             `ValueError`: another compressor made `memory`.
         """
-        self._check(memory)
+        self.check(memory)
         if attention_mask is not None:
             readout_mask = readout_mask & attention_mask.bool()
         per_utterance = self.config.memory_tokens_per_utterance
         hidden_states = self.input_projection(inputs_embeds.to(self.input_projection.weight.dtype))
         already = 0 if memory is None else memory.lengths[:, None]
         turn = (already + readout_mask.cumsum(dim=1) - 1) % per_utterance
-        hidden_states = torch.where(readout_mask[..., None], self.readouts(turn).to(hidden_states.dtype), hidden_states)
+        hidden_states = torch.where(
+            readout_mask[..., None], self.readouts(turn).to(hidden_states.dtype), hidden_states
+        )
         hidden_states, state = self.state_space(
             hidden_states, attention_mask=attention_mask, state=None if memory is None else memory.state
         )
@@ -100,7 +104,8 @@ class MambaCompressor(PreTrainedModel):
             )
         return memory.extended(vectors, readout_mask.sum(dim=1), state)
 
-    def _check(self, memory: ConversationMemory | None):
+    def check(self, memory: ConversationMemory | None):
+        """Refuses a memory that another compressor made."""
         if memory is None:
             return
         ours = self.config.compressor_fingerprint

@@ -21,7 +21,7 @@ class EmpathAVPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = False  # not the Q-Former; for the rest say attn_implementation={"text_config": ...}
     _supports_attention_backend = True
-    # Rounded to bfloat16, Whisper's weights move its output by a tenth; both encoders are small beside the language model.
+    # Rounded to bfloat16, Whisper's weights move its output by a tenth; beside the language model both are small.
     _keep_in_fp32_modules_strict = ["audio_tower", "vision_tower"]
     _skip_keys_device_placement = ["past_key_values", "memory"]
 
@@ -68,7 +68,7 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
         self.language_model.set_input_embeddings(value)
 
     def train(self, mode: bool = True):
-        """As in torch, but what has no trainable parameter stays in evaluation mode: its dropout would only be noise."""
+        """As in torch, but what has no trainable parameter stays in evaluation mode: its dropout would be noise."""
         super().train(mode)
         for part in (self.extractor, self.extractor.audio_tower, self.extractor.vision_tower, self.compressor):
             if not any(parameter.requires_grad for parameter in part.parameters()):
@@ -118,6 +118,7 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
         if av_embeds is None and (given := given_inputs(locals(), MEDIA_INPUTS)):
             av_embeds = self.get_av_features(**given)
+        self.compressor.check(memory)
         if history_input_ids is not None:
             memory = self.compress(history_input_ids, history_attention_mask, memory)
         if inputs_embeds is None:
@@ -126,7 +127,9 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
             vectors = None if memory is None else memory.flat()
             inputs_embeds = self._place(inputs_embeds, input_ids == self.config.memory_token_id, vectors, "memory")
         elif av_embeds is not None or memory is not None:
-            raise ValueError("Clips and history replace placeholders in input_ids: with inputs_embeds, put them in there.")
+            raise ValueError(
+                "Clips and history replace placeholders in input_ids: with inputs_embeds, put them in there."
+            )
         return self.language_model(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
@@ -141,8 +144,8 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
         expected, given = int(where.sum()), 0 if vectors is None else vectors.numel() // embeds.shape[-1]
         if expected != given:
             raise ValueError(
-                f"input_ids hold {expected} {name} placeholders and {given} {name} vectors were given: let the processor "
-                "make both from one set of messages."
+                f"input_ids hold {expected} {name} placeholders and {given} {name} vectors were given: let the "
+                "processor make both from one set of messages."
             )
         if not given:
             return embeds
@@ -171,7 +174,7 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
         self.generation_config.suppress_tokens = [config.av_token_id, config.memory_token_id]
 
     def save_pretrained(self, save_directory, **kwargs):
-        """As in transformers; the configuration gets the compressor's fingerprint, by which memories know their own."""
+        """As in transformers; the configuration gets the compressor's fingerprint, by which it knows its memories."""
         compressor, embeddings = self.model.compressor, self.get_input_embeddings()
         self.config.compressor_fingerprint = compressor_fingerprint(compressor, embeddings)
         super().save_pretrained(save_directory, **kwargs)

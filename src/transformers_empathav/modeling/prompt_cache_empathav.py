@@ -10,8 +10,9 @@ class PromptCache:
     r"""
     What the language model has computed for `[system prompt][memory]` of one conversation.
 
-    A memory only ever grows at its end, so the next turn finds its beginning unchanged and computes the new vectors and
-    the verbatim messages alone. Whether it is unchanged is checked, token by token and vector by vector: with another
+    A memory only ever grows at its end, so the next turn finds its beginning unchanged and computes the new vectors
+    and the verbatim messages alone.
+    Whether it is unchanged is checked, token by token and vector by vector: with another
     prompt or another conversation's memory the common part is kept and the rest computed anew. Pass the same object to
     each `generate(..., prompt_cache=cache)`.
     """
@@ -30,7 +31,9 @@ class PromptCache:
             `ValueError`: more than one conversation, or a decoding that reorders the cache.
         """
         if len(input_ids) > 1 or options.get("num_beams", 1) > 1 or options.get("num_return_sequences", 1) > 1:
-            raise ValueError("A PromptCache belongs to one conversation decoded once: use it with one row and without beams.")
+            raise ValueError(
+                "A PromptCache belongs to one conversation decoded once: use it with one row and without beams."
+            )
         if options.get("past_key_values") is not None:
             raise ValueError("Give past_key_values or prompt_cache, not both.")
         self._cut(self._common(input_ids[0].tolist()[:-1], memory))

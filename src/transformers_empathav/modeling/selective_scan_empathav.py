@@ -8,8 +8,8 @@ In Mamba-2 (https://arxiv.org/abs/2405.21060) `A` is one number a head, so that 
 matrix products. In Mamba-1 (https://arxiv.org/abs/2312.00752) `A` is a matrix over channels and state, and the
 recurrence itself has to be run. A step with `dt = 0` leaves the state as it is: that is how padding is skipped.
 
-On CUDA the kernels of mamba-ssm are called where that package is installed. No CUDA machine was at hand when this was
-written: what is passed to the kernels is tested with stand-ins, the kernels themselves have not been run.
+On CUDA the kernels of mamba-ssm are called where that package is installed. The CUDA path has not been run: what is
+passed to the kernels is tested with stand-ins for them.
 """
 
 import functools
@@ -235,7 +235,8 @@ def _scan_block(x, dt, B, C, A, state):
     """Mamba-1's recurrence with time first and without `D`, all states in memory at once."""
     decay = torch.exp(dt.unsqueeze(-1) * A)
     states = LinearRecurrence.apply(decay, (dt * x).unsqueeze(-1) * B.unsqueeze(-2), state)
-    return torch.einsum("tbcn,tbn->tbc", states, C), states[-1]
+    # The last state is copied, or it would keep all of them in memory until the backward pass.
+    return torch.einsum("tbcn,tbn->tbc", states, C), states[-1].clone()
 
 
 def _selective_scan_kernel(kernel, x, dt, A, B, C, D, state):
@@ -243,8 +244,8 @@ def _selective_scan_kernel(kernel, x, dt, A, B, C, D, state):
     Mamba-1's recurrence by mamba-ssm's kernel, which takes no initial state and gives no gradient to its final one.
 
     The sequence is lengthened by `state_size` positions on both sides. Those before write the initial state, component
-    k by `B` = unit vector k, with `x` making up for the decay until the last of them; their `dt` keeps that
-    factor below e. Those after it, with `dt = 0` and `C` = unit vector k, read the final state component by component.
+    k by `B` = unit vector k, with `x` making up for the decay until the last of them; their `dt` keeps that factor
+    below e. Those after it, with `dt = 0` and `C` = unit vector k, read the final state component by component.
     """
     batch, length, channels = x.shape
     size = A.shape[-1]

@@ -50,5 +50,5 @@ def utterance(turn: Turn) -> str:
             "Clips of messages that have become history are remembered by their text alone: add the message's "
             "'emotion' (model.predict_emotion gives it) to keep what voice and face said."
         )
-    who = " ".join(filter(None, [turn.role]))
+    who = " ".join(filter(None, [turn.role, turn.speaker]))
     return f"{who} ({turn.emotion}): {turn.text}" if turn.emotion else f"{who}: {turn.text}"

@@ -22,8 +22,8 @@ COLUMNS = ("none", "soft_prompt", "other", "own")
 @dataclass
 class ReconstructionCollator:
     r"""
-    Windows of messages to the inputs of `EmpathAVForCausalLM`: the compressor reads the window, the language model sees
-    its vectors in a system turn and is taught the words of each message after its role.
+    Windows of messages to the inputs of `EmpathAVForCausalLM`: the compressor reads the window, the language model
+    sees its vectors in a system turn and is taught the words of each message after its role.
 
     Args:
         processor ([`EmpathAVProcessor`]): Encodes both.
@@ -97,7 +97,7 @@ def text_losses(model: EmpathAVForCausalLM, batch: dict, vectors: torch.Tensor |
 
 
 class Reconstruction(nn.Module):
-    """The model as its trainer calls it: a batch in, the losses of its taught tokens out. Only the compressor is trained."""
+    """The model as its trainer calls it: a batch in, losses of its taught tokens out. Only the compressor learns."""
 
     def __init__(self, model: EmpathAVForCausalLM):
         super().__init__()
@@ -146,7 +146,10 @@ class CompressorTrainer(Trainer):
 
 def save_part(model: EmpathAVForCausalLM, path: str | os.PathLike, dtype: torch.dtype | None = None):
     """Writes the compressor's weights into one safetensors file, in `dtype` where one is given."""
-    state = {name: tensor.to(dtype or tensor.dtype).contiguous() for name, tensor in model.model.compressor.state_dict().items()}
+    state = {
+        name: tensor.to(dtype or tensor.dtype).contiguous()
+        for name, tensor in model.model.compressor.state_dict().items()
+    }
     save_file(state, str(path))
 
 

@@ -9,7 +9,11 @@ class ThroughputCallback(TrainerCallback):
     """Adds tokens per second and the minutes left to every logged line."""
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.started, self.first_step, self.first_tokens = perf_counter(), state.global_step, state.num_input_tokens_seen
+        self.started, self.first_step, self.first_tokens = (
+            perf_counter(),
+            state.global_step,
+            state.num_input_tokens_seen,
+        )
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         steps = state.global_step - self.first_step
