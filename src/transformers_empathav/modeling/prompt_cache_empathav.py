@@ -11,10 +11,9 @@ class PromptCache:
     What the language model has computed for `[system prompt][memory]` of one conversation.
 
     A memory only ever grows at its end, so the next turn finds its beginning unchanged and computes the new vectors
-    and the verbatim messages alone.
-    Whether it is unchanged is checked, token by token and vector by vector: with another
-    prompt or another conversation's memory the common part is kept and the rest computed anew. Pass the same object to
-    each `generate(..., prompt_cache=cache)`.
+    and the verbatim messages alone. Whether it is unchanged is checked, token by token and vector by vector: with
+    another prompt or another conversation's memory the common part is kept and the rest computed anew. Pass the same
+    object to each `generate(..., prompt_cache=cache)`.
     """
 
     def __init__(self):
