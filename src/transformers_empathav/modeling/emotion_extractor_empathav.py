@@ -19,7 +19,7 @@ NOTHING, AUDIO, VIDEO = range(3)
 
 def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     """Builds the tower of a config: Whisper's encoder without its decoder, the face encoder, or any `AutoModel`."""
-    if isinstance(config, FaceEncoderConfig):
+    if config.model_type == FaceEncoderConfig.model_type:  # by name: code from the Hub may hold the class twice
         return FaceEncoder._from_config(config)
     if config.model_type == "whisper":
         return WhisperEncoder._from_config(config)
@@ -62,7 +62,7 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         self.vision_tower = build_encoder(config.vision_config).requires_grad_(False)
         self.audio_mix = LayerMix(config.audio_config.num_hidden_layers + 1)
         # A convolutional tower widens from layer to layer; there its last feature map is read.
-        equal_width = not isinstance(config.vision_config, FaceEncoderConfig)
+        equal_width = config.vision_config.model_type != FaceEncoderConfig.model_type
         self.vision_mix = LayerMix(config.vision_config.num_hidden_layers + 1 if equal_width else 1)
         self.audio_projection = nn.Sequential(
             nn.LayerNorm(config.audio_config.hidden_size), nn.Linear(config.audio_config.hidden_size, width)
