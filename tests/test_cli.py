@@ -1,6 +1,7 @@
 """The `empathav` command: what it prints, what it keeps, and how it refuses."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -104,7 +105,8 @@ def test_json_is_one_object_with_all_keys(checkpoint, media):
 def test_a_process_of_its_own_prints_the_same(checkpoint, media):
     arguments = ["respond", str(checkpoint), str(media["clip"]), "--text", "Hello", "--json", *SHORT]
     command = [sys.executable, "-c", "from transformers_empathav.cli import main; main()", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     there, here = json.loads(done.stdout), answered(checkpoint, media["clip"], "--text", "Hello")
     there.pop("seconds"), here.pop("seconds")

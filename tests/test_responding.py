@@ -1,6 +1,7 @@
 """Responder: turns, transcripts, and the assembled checkpoint on real clips."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -131,7 +132,8 @@ def test_a_real_recording_in_a_process_of_its_own(checkpoint_dir, data_dir):
     path = sorted((data_dir / "ravdess_audio").rglob("*.flac"))[0]
     arguments = ["respond", str(checkpoint_dir), str(path), "--json", "--max-new-tokens", "4"]
     command = [sys.executable, "-c", "from transformers_empathav.cli import main; main()", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     reply = json.loads(done.stdout)
     assert "door" in reply["transcript"].lower() and reply["response"]
