@@ -38,6 +38,7 @@ setup(
         "peft",
         "datasets",
         "numpy",
+        "jinja2",
         "pillow",
         "av",
         "soxr",

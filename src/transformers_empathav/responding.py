@@ -197,16 +197,7 @@ class Responder:
             raise ValueError(
                 f"The memory holds {len(memory)} conversations and a turn belongs to one: use memory.select."
             )
-        own = self.model.compress(torch.zeros(1, 1, dtype=torch.long, device=self.device))
-        theirs, ours = (
-            (kept.vectors.shape[-1], kept.vectors_per_utterance, *kept.state.conv.shape[::2], *kept.state.ssm.shape)
-            for kept in (memory, own)
-        )
-        if theirs != ours:
-            raise ValueError(
-                f"The memory is of another checkpoint (sizes {theirs}, here {ours}): use that checkpoint, or begin a "
-                "new memory."
-            )
+        self.model.model.compressor.check(memory)
 
     def _write(self, inputs, memory, max_new_tokens: int, options: dict) -> str:
         """The reply; where the model writes nothing or white space alone, it is made to go on, then to try again."""

@@ -465,3 +465,11 @@ def test_addresses_are_fetched_only_where_allowed(served, clip):
         load_clip(f"{served}/none.mp4", allow_urls=True)
     with pytest.raises(MediaError, match="only http"):
         load_clip(f"file://{clip}", allow_urls=True)
+
+
+@pytest.mark.parametrize("shape", [(1600,), (2, 1600)])
+def test_any_tells_sound_from_frames_by_the_shape_of_an_array(shape):
+    (heard,) = load_clip(np.zeros(shape, np.float32) + 0.1, want="any")
+    (seen,) = load_clip(np.zeros((2, 8, 8, 3), np.uint8), want="any")
+    assert heard.frames is None and heard.audio is not None
+    assert seen.frames is not None and seen.audio is None

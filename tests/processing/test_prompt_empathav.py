@@ -166,3 +166,9 @@ def test_a_newest_message_that_does_not_fit_is_an_error(processor, rows):
 def test_a_memory_that_does_not_fit_is_an_error(processor):
     with pytest.raises(ValueError, match="2010 of them memory"):
         encode(processor, dialogue(1006, 4), recent_turns=1)
+
+
+def test_a_template_that_refuses_the_messages_says_what_to_do(processor):
+    strict = "{% if messages[0]['role'] != 'user' %}{{ raise_exception('user first') }}{% endif %}"
+    with pytest.raises(ValueError, match="user first.*recent_turns"):
+        processor.apply_chat_template([assistant("hello"), user("hi")], chat_template=strict)

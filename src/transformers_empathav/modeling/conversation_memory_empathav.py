@@ -148,12 +148,13 @@ class ConversationMemory:
                         f"{FORMAT_VERSION}: compress the conversation again."
                     )
                 tensors = {name: file.get_tensor(name) for name in ("vectors", "lengths", "conv", "ssm")}
-        except SafetensorError as error:
+                vectors_per_utterance = int(metadata["vectors_per_utterance"])
+        except (SafetensorError, KeyError) as error:
             raise ValueError(f"{path} is damaged ({error}): compress the conversation again.") from error
         return cls(
             vectors=tensors["vectors"],
             lengths=tensors["lengths"],
             state=StateSpaceState(conv=tensors["conv"], ssm=tensors["ssm"]),
-            vectors_per_utterance=int(metadata["vectors_per_utterance"]),
-            fingerprint=metadata["fingerprint"] or None,
+            vectors_per_utterance=vectors_per_utterance,
+            fingerprint=metadata.get("fingerprint") or None,
         )

@@ -108,12 +108,13 @@ class MambaCompressor(PreTrainedModel):
         """Refuses a memory that another compressor made."""
         if memory is None:
             return
-        ours = self.config.compressor_fingerprint
-        same_sizes = (
-            memory.vectors.shape[-1] == self.config.text_config.hidden_size
-            and memory.vectors_per_utterance == self.config.memory_tokens_per_utterance
-        )
-        if not same_sizes or (memory.fingerprint and ours and memory.fingerprint != ours):
+        mixer, state = self.state_space.layers[0].mixer, memory.state
+        ours = (self.config.text_config.hidden_size, self.config.memory_tokens_per_utterance)
+        ours += (len(self.state_space.layers), tuple(mixer.conv_shape), tuple(mixer.ssm_shape))
+        theirs = (memory.vectors.shape[-1], memory.vectors_per_utterance)
+        theirs += (len(state.conv), tuple(state.conv.shape[2:]), tuple(state.ssm.shape[2:]))
+        known = memory.fingerprint and self.config.compressor_fingerprint
+        if theirs != ours or (known and memory.fingerprint != self.config.compressor_fingerprint):
             raise ValueError(
                 "This memory was made by another compressor, whose vectors mean something else here: compress the "
                 "conversation again with this model."

@@ -100,7 +100,7 @@ def load_clip(
         sound = clip.audio
 
     if isinstance(source, np.ndarray | list | tuple | Image.Image):
-        if want == "audio":
+        if want == "audio" or want == "any" and np.ndim(source[0]) < 2:
             sound, video = _read_sound(source, array_sampling_rate or sampling_rate, sampling_rate, limits), None
         else:
             video = _read_stills(source, array_fps, None if sound is None else len(sound) / sampling_rate, limits)

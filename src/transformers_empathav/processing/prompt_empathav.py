@@ -2,6 +2,7 @@
 
 import re
 
+from jinja2 import TemplateError
 from transformers import ProcessorMixin
 from transformers.utils import logging
 
@@ -47,7 +48,13 @@ class PromptWriter:
             first, place = messages[0], self.processor.memory_token
             pieces = [first["content"], place] if first["role"] == "system" else [place, first["content"]]
             first["content"] = "".join(pieces)
-        return self.tokenizer.apply_chat_template(messages, tokenize=False, **self.rendering)
+        try:
+            return self.tokenizer.apply_chat_template(messages, tokenize=False, **self.rendering)
+        except TemplateError as error:
+            raise ValueError(
+                f"The chat template refuses these messages ({error}): where it wants roles to alternate, choose "
+                "recent_turns so that the verbatim part begins with a user's message."
+            ) from error
 
     def fit(
         self, system: list[Turn], turns: list[Turn], recent: int, kept: int, windows: dict, max_length: int
