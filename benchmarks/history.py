@@ -1,9 +1,9 @@
 """What a long history costs: one more turn with a memory, against the whole prompt anew or kept in its own cache.
 
 Run without arguments from the repository root, on build/smollm2-135m in bfloat16 with random turns of 20 tokens. The
-last line is one line of JSON. `turn_cost` is all work until a reply can begin after one more turn: the compressor reads
-it, the language model's cache over [system][memory] grows by its vectors, and two verbatim turns and the new one are
-computed.
+last line is one line of JSON. `turn_cost` is all work until a reply can begin after one more turn: the compressor
+reads it, the language model's cache over [system][memory] grows by its vectors, and two verbatim turns and the new one
+are computed.
 """
 
 import json

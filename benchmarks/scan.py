@@ -9,12 +9,17 @@ the time of the matrix products alone: in_proj, out_proj and the four batched pr
 
 import argparse
 import json
+import os
 import time
 
-import torch
-from transformers import Mamba2Config, Mamba2Model, MambaConfig, MambaModel, logging
 
-from transformers_empathav.modeling.state_space_empathav import StateSpaceStack
+# Threads that spin while they wait for each other lose whole time slices to whatever else runs; must precede torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import torch  # noqa: E402
+from transformers import Mamba2Config, Mamba2Model, MambaConfig, MambaModel, logging  # noqa: E402
+
+from transformers_empathav.modeling.state_space_empathav import StateSpaceStack  # noqa: E402
 
 
 HIDDEN, LAYERS, HEADS, HEAD_DIM, STATE, CHUNK = 512, 8, 16, 64, 64, 64

@@ -36,6 +36,7 @@ def quiet_libraries():
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
 
 
 def read_history(path: Path) -> list[dict]:
@@ -143,20 +144,32 @@ def demo(
     quiet_libraries()
     with one_line_errors():
         from .backbones.demo_clips import LICENSE, save_demo_clips
-        from .display import show_heading, show_reply
+        from .display import show_heading, show_note, show_reply
         from .responding import Responder
 
         paths = save_demo_clips(clips)
         responder = Responder(checkpoint)
-        show_heading(
-            f"Six acted clips of CREMA-D ({LICENSE}), three of them here; the actor always says the same sentence."
-        )
-        memory, history = None, []
+        show_heading(f"Clips of CREMA-D ({LICENSE}), recorded with one sentence in six acted emotions")
+        if not trained_parts_in(checkpoint):
+            show_note(
+                "Emotion extractor and compressor of this checkpoint are not trained yet: the bars are what the language "
+                "model would guess without looking, and the reply rests on the words alone."
+            )
+        history = []
         for number, acted in enumerate(("sad", "angry", "happy"), 1):
-            reply = responder([paths[acted]], history=history, memory=memory)
+            reply = responder([paths[acted]], history=history, max_new_tokens=64)
             show_heading(f"Turn {number}: {paths[acted].name}, acted as {acted}")
             show_reply(reply)
-            memory = reply.memory
+            history.append({"role": "user", "content": reply.transcript, "emotion": reply.label})
+            history.append({"role": "assistant", "content": reply.response})
+
+
+def trained_parts_in(checkpoint: str) -> list[str]:
+    """The trained parts that were laid over a directory of `empathav assemble`."""
+    from .backbones.assemble import RECIPE_FILE
+
+    recipe = Path(checkpoint) / RECIPE_FILE
+    return list(json.loads(recipe.read_text())["trained"]) if recipe.is_file() else []
 
 
 def main():

@@ -14,6 +14,10 @@ def show_heading(text: str):
     Console().rule(f"[bold]{escape(text)}", align="left")
 
 
+def show_note(text: str):
+    Console().print(f"[italic]{escape(text)}\n")
+
+
 def show_reply(reply: Reply):
     """Prints transcript, the seven emotions as bars, response, memory and times."""
     console = Console()

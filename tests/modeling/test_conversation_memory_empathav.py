@@ -98,7 +98,7 @@ def test_the_memory_of_another_compressor_is_refused_even_of_the_same_sizes(proc
     memory.save_pretrained(tmp_path)
     memory = ConversationMemory.from_pretrained(tmp_path)
     one.compress(**processor.encode_history([user("Again")]), memory=memory)
-    with pytest.raises(ValueError, match="another compressor"):
+    with pytest.raises(ValueError, match="another checkpoint"):
         other.compress(**processor.encode_history([user("Again")]), memory=memory)
 
 

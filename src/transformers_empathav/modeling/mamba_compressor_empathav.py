@@ -116,8 +116,8 @@ class MambaCompressor(PreTrainedModel):
         known = memory.fingerprint and self.config.compressor_fingerprint
         if theirs != ours or (known and memory.fingerprint != self.config.compressor_fingerprint):
             raise ValueError(
-                "This memory was made by another compressor, whose vectors mean something else here: compress the "
-                "conversation again with this model."
+                "The memory is of another checkpoint, whose vectors mean something else here: use that checkpoint, or "
+                "compress the conversation again."
             )
 
 

@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 # Elements of one block of states in Mamba-1's scan, chosen so that a block stays in the processor's cache.
-SCAN_BLOCK_ELEMENTS = 1 << 19
+SCAN_BLOCK_ELEMENTS = 1 << 20
 
 
 class CudaKernels(NamedTuple):
