@@ -24,9 +24,7 @@ from .wheels import sha256
 RECIPE_FILE = "assembly.json"
 ASR_FOLDER = "asr"
 TRAINED_PARTS = ("compressor", "extractor")
-SYSTEM_PROMPT = (
-    "You are a warm, attentive listener. You notice how the person feels, say so, and answer in a few sentences."
-)
+SYSTEM_PROMPT = "You are a kind friend. Answer warmly in one or two short sentences."
 # What new vectors look like before training: a token of which a few more hardly change what the language model says.
 ANCHOR_TEXT = ","
 
