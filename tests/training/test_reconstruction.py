@@ -11,6 +11,7 @@ from transformers_empathav.backbones.tiny import tiny_model
 from transformers_empathav.training.reconstruction import (
     PART_FILE,
     CompressorTrainer,
+    LengthSampler,
     Reconstruction,
     ReconstructionCollator,
     load_part,
@@ -117,6 +118,15 @@ def test_resuming_is_going_on(processor, tmp_path):
     assert trainer.state.global_step == 4
     for one, other in zip(again.model.compressor.parameters(), whole.model.compressor.parameters()):
         assert relative_error(one, other) < 1e-6 if other.abs().max() > 0 else torch.equal(one, other)
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    sampler, again = (LengthSampler(2, list(range(20)), seed=0) for _ in range(2))
+    first = list(sampler)
+    sampler.set_epoch(1)
+    second = list(sampler)
+    again.set_epoch(1)
+    assert sorted(first) == list(range(20)) and first != second == list(again)
 
 
 def test_accumulated_batches_equal_one_large_batch(processor, tmp_path):

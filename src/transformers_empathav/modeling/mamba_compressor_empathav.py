@@ -27,6 +27,7 @@ class MambaCompressor(PreTrainedModel):
     config: EmpathAVConfig
     base_model_prefix = "compressor"
     main_input_name = "inputs_embeds"
+    _no_split_modules = ["StateSpaceLayer"]
     # It has no attention, so whatever the language model uses is fine with it.
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
 

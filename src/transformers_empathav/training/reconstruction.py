@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
@@ -108,6 +109,18 @@ class Reconstruction(nn.Module):
         return text_losses(self.model, batch)[0]
 
 
+class LengthSampler(LengthGroupedSampler):
+    """Batches of about equal length, which saves half of the padding; the order depends on seed and epoch alone."""
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int):
+        super().__init__(batch_size, lengths=lengths)
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int):
+        self.generator = torch.Generator().manual_seed(self.seed + epoch)
+
+
 class CompressorTrainer(Trainer):
     """
     `transformers.Trainer` for a [`Reconstruction`]: checkpoints hold the compressor alone.
@@ -115,6 +128,13 @@ class CompressorTrainer(Trainer):
     Evaluation gives the columns `none`, `other`, `own` and their difference, the memory's worth; a trained soft prompt
     joins them in `benchmarks/worth.py`.
     """
+
+    def _get_train_sampler(self, train_dataset=None):
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        lengths = [sum(len(message["content"]) for message in window) for window in dataset]
+        return LengthSampler(
+            self.args.train_batch_size * self.args.gradient_accumulation_steps, lengths, self.args.seed
+        )
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         losses = model(**inputs)
