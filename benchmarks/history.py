@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import DynamicCache
 
-from transformers_empathav import EmpathAVConfig, EmpathAVForCausalLM
+from transformers_empathav import EmpathAVForCausalLM
 
 
 TURN_TOKENS, RECENT, DECODE_STEPS = 20, 2, 16
@@ -30,83 +30,103 @@ def main():
     parser.add_argument("--dtype", default="bfloat16")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    config = EmpathAVConfig.from_pretrained(options.checkpoint)
-    shipped_k = config.memory_tokens_per_utterance
+    model = EmpathAVForCausalLM.from_pretrained(options.checkpoint, dtype=getattr(torch, options.dtype)).eval()
+    shipped_k = model.config.memory_tokens_per_utterance
+    conversation = Conversation(model, max(options.turns))
+    full = measure_full(conversation, options.turns)
     results = {}
     for k in sorted({1, shipped_k}):
-        config.memory_tokens_per_utterance = k
-        # The vectors' values do not change the cost, so with another k the read-outs are simply new.
-        model = EmpathAVForCausalLM.from_pretrained(
-            options.checkpoint, config=config, dtype=getattr(torch, options.dtype), ignore_mismatched_sizes=True
-        ).eval()
-        results[k] = measure(model, k, options.turns)
+        if k != shipped_k:  # the values of the vectors do not change the cost
+            read_outs = torch.nn.Embedding(k, model.config.compressor_config.hidden_size)
+            model.model.compressor.readouts = read_outs.to(model.dtype)
+        model.config.memory_tokens_per_utterance = k
+        results[k] = compare(k, options.turns, full, measure_memory(conversation, k, options.turns))
         show(results[k])
+        if k != shipped_k:
+            model = EmpathAVForCausalLM.from_pretrained(options.checkpoint, dtype=getattr(torch, options.dtype)).eval()
+            conversation.model = model
     print(json.dumps({**results[1], "shipped_k": results[shipped_k]}))
 
 
+class Conversation:
+    """Random turns, and the language model that reads them."""
+
+    def __init__(self, model, turns):
+        self.model = model
+        generator = torch.Generator().manual_seed(0)
+        vocabulary = model.config.text_config.vocab_size
+        self.system, *self.turns = torch.randint(100, vocabulary, (turns + 2, 1, TURN_TOKENS), generator=generator)
+
+    def read(self, cache, ids, vectors=None):
+        """One forward over memory vectors and tokens, up to the logits from which a reply begins."""
+        embeds = self.model.get_input_embeddings()(ids)
+        if vectors is not None:
+            embeds = torch.cat([vectors[None].to(embeds), embeds], dim=1)
+        hidden = self.model.model.language_model(inputs_embeds=embeds, past_key_values=cache).last_hidden_state
+        return self.model.lm_head(hidden[:, -1:])
+
+
 @torch.inference_mode()
-def measure(model, k, turns):
-    columns = ("full_prefill_s", "full_kept_kv_turn_s", "turn_cost_s", "kv_bytes_full", "kv_bytes_memory")
-    columns += ("memory_bytes", "decode_ms_full", "decode_ms_memory")
-    result = {"k": k, "turns": turns, **{name: [] for name in columns}}
-    generator = torch.Generator().manual_seed(0)
-    vocabulary = model.config.text_config.vocab_size
-    language_model = model.model.language_model
-
-    def turn(count=1):
-        return torch.randint(100, vocabulary, (1, count * TURN_TOKENS), generator=generator)
-
-    def read(ids, cache):
-        hidden = language_model(input_ids=ids, past_key_values=cache, use_cache=True).last_hidden_state
-        return model.lm_head(hidden[:, -1:])
-
-    readouts = torch.full((1, k), model.config.memory_token_id)
+def measure_full(conversation, turns):
+    """The whole prompt, computed anew for each turn or kept in its own cache."""
+    result = {name: [] for name in ("full_prefill_s", "full_kept_kv_turn_s", "kv_bytes_full", "decode_ms_full")}
     for count in turns:
-        system = turn()
-        history = [turn() for _ in range(count)]
-        full = torch.cat([system, *history], dim=1)
-
-        # The whole prompt, anew each turn; its cache is then the one of the conversation that keeps it.
-        full_s, full_cache = timed(lambda: prefill(read, full), repeats=1 if count > 100 else 3)  # noqa: B023
-        kept_s, _ = timed(lambda: read(turn(), full_cache), undo=lambda: full_cache.crop(-TURN_TOKENS))  # noqa: B023
-
-        # The memory of the same turns, and a cache over [system][memory].
-        memory = None
-        for ids in history[:-RECENT]:
-            memory = model.compress(torch.cat([ids, readouts], dim=1), memory=memory)
-        prefix = DynamicCache()
-        read(system, prefix)
-        language_model(inputs_embeds=memory.flat()[None].to(model.dtype), past_key_values=prefix, use_cache=True)
-        verbatim = torch.cat(history[-RECENT:], dim=1)
-
-        def one_more_turn():
-            longer = model.compress(torch.cat([history[-RECENT], readouts], dim=1), memory=memory)  # noqa: B023
-            new = longer.flat()[-k:][None].to(model.dtype)
-            language_model(inputs_embeds=new, past_key_values=prefix, use_cache=True)  # noqa: B023
-            read(torch.cat([verbatim, turn()], dim=1), prefix)  # noqa: B023
-
-        def undo():
-            prefix.crop(-(k + (RECENT + 1) * TURN_TOKENS))  # noqa: B023
-
-        cost_s, _ = timed(one_more_turn, undo=undo)
-        result["full_prefill_s"].append(round(full_s, 4))
+        prompt = torch.cat([conversation.system, *conversation.turns[:count]], dim=1)
+        new = conversation.turns[count]
+        anew_s, cache = timed(lambda: prefill(conversation, prompt), repeats=1 if count > 100 else 3)  # noqa: B023
+        result["full_prefill_s"].append(round(anew_s, 4))
+        result["kv_bytes_full"].append(cache_bytes(cache))
+        kept_s, _ = timed(lambda: conversation.read(cache, new), lambda: cache.crop(-TURN_TOKENS))  # noqa: B023
         result["full_kept_kv_turn_s"].append(round(kept_s, 4))
-        result["turn_cost_s"].append(round(cost_s, 4))
-        one_more_turn()
-        result["kv_bytes_full"].append(cache_bytes(full_cache))
-        result["kv_bytes_memory"].append(cache_bytes(prefix))
-        result["memory_bytes"].append(memory.nbytes)
-        result["decode_ms_full"].append(round(decode_ms(read, full_cache), 2))
-        result["decode_ms_memory"].append(round(decode_ms(read, prefix), 2))
-    result["flatness"] = round(result["turn_cost_s"][-1] / result["turn_cost_s"][0], 3)
-    result[f"speedup_{turns[-1]}"] = round(result["full_prefill_s"][-1] / result["turn_cost_s"][-1], 1)
-    result[f"kv_ratio_{turns[-1]}"] = round(result["kv_bytes_full"][-1] / result["kv_bytes_memory"][-1], 1)
+        result["decode_ms_full"].append(round(decode_ms(conversation, cache), 2))
     return result
 
 
-def prefill(read, ids):
+@torch.inference_mode()
+def measure_memory(conversation, k, turns):
+    """A cache over [system][memory], grown by one utterance, and the verbatim turns behind it."""
+    result = {name: [] for name in ("turn_cost_s", "kv_bytes_memory", "memory_bytes", "decode_ms_memory")}
+    model = conversation.model
+    read_outs = torch.full((1, k), model.config.memory_token_id)
+    for count in turns:
+        *older, leaving = conversation.turns[: count - RECENT]
+        memory = None
+        for ids in older:
+            memory = model.compress(torch.cat([ids, read_outs], dim=1), memory=memory)
+        cache = DynamicCache()
+        conversation.read(cache, conversation.system)
+        model.model.language_model(inputs_embeds=memory.flat()[None].to(model.dtype), past_key_values=cache)
+        verbatim = torch.cat(conversation.turns[count - RECENT : count + 1], dim=1)
+
+        def one_more_turn():
+            longer = model.compress(torch.cat([leaving, read_outs], dim=1), memory=memory)  # noqa: B023
+            conversation.read(cache, verbatim, longer.flat()[-k:])  # noqa: B023
+
+        cost_s, _ = timed(one_more_turn, lambda: cache.crop(-(k + (RECENT + 1) * TURN_TOKENS)))  # noqa: B023
+        one_more_turn()
+        result["turn_cost_s"].append(round(cost_s, 4))
+        result["kv_bytes_memory"].append(cache_bytes(cache))
+        result["memory_bytes"].append(memory.nbytes)
+        result["decode_ms_memory"].append(round(decode_ms(conversation, cache), 2))
+    return result
+
+
+def compare(k, turns, full, memory):
+    last = turns[-1]
+    return {
+        "k": k,
+        "turns": turns,
+        **full,
+        **memory,
+        "flatness": round(memory["turn_cost_s"][-1] / memory["turn_cost_s"][0], 3),
+        f"speedup_{last}": round(full["full_prefill_s"][-1] / memory["turn_cost_s"][-1], 1),
+        f"kv_ratio_{last}": round(full["kv_bytes_full"][-1] / memory["kv_bytes_memory"][-1], 1),
+    }
+
+
+def prefill(conversation, ids):
     cache = DynamicCache()
-    read(ids, cache)
+    conversation.read(cache, ids)
     return cache
 
 
@@ -121,11 +141,11 @@ def timed(work, undo=lambda: None, repeats=5):
     return median(seconds), result
 
 
-def decode_ms(read, cache):
+def decode_ms(conversation, cache):
     """Milliseconds for each further token."""
     started = perf_counter()
     for _ in range(DECODE_STEPS):
-        read(torch.tensor([[100]]), cache)
+        conversation.read(cache, torch.tensor([[100]]))
     cache.crop(-DECODE_STEPS)
     return 1000 * (perf_counter() - started) / DECODE_STEPS
 
