@@ -22,8 +22,8 @@ EXTRAS = {
 setup(
     name="transformers-empathav",
     version=VERSION,
-    description="Empathetic responses in audio-visual conversations: emotion extractor, memory compressor and EPO",
-    long_description=(ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").exists() else "",
+    description="Empathetic responses in audio-visual conversations: emotion extractor and memory compressor",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     package_dir={"": "src"},

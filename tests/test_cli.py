@@ -298,3 +298,44 @@ def test_memory_file_holds_what_the_figures_say(checkpoint, tmp_path):
     tensors = load_file(tmp_path / "memory.safetensors")
     assert figures["bytes"] == sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     assert torch.equal(tensors["lengths"], torch.tensor([figures["vectors"]]))
+
+
+def test_a_history_that_is_not_utf8_names_its_line_and_a_byte_order_mark_is_fine(checkpoint, tmp_path):
+    history = tmp_path / "history.jsonl"
+    good = json.dumps({"role": "user", "content": "Hi"}).encode()
+    history.write_bytes(good + b'\n{"role": "user", "content": "caf\xe9"}\n')
+    assert "history.jsonl, line 2" in refused(checkpoint, "--text", "Hello", "--history", history)
+    history.write_bytes(b"\xef\xbb\xbf" + good)
+    assert answered(checkpoint, "--text", "Hello", "--history", history)["memory"]["utterances"] == 3
+    assert "is no file" in refused(checkpoint, "--text", "Hello", "--history", tmp_path)
+
+
+def test_text_that_is_not_unicode_is_refused(checkpoint):
+    assert "not valid Unicode" in refused(checkpoint, "--text", "caf\udce9")
+
+
+def test_a_memory_that_cannot_be_written_takes_no_reply_with_it(checkpoint, tmp_path, monkeypatch):
+    def fail(*args):
+        raise OSError("read-only file system")
+
+    monkeypatch.setattr(ConversationMemory, "save_pretrained", fail)
+    result = respond(checkpoint, "--text", "Hello", "--json", "--memory", tmp_path / "memory")
+    assert result.exit_code == 2 and "--memory" in result.stderr and "cannot be written" in result.stderr
+    assert json.loads(result.stdout)["response"]
+
+
+def test_any_letter_reaches_a_pipe_of_any_encoding(checkpoint):
+    command = [
+        sys.executable,
+        "-m",
+        "transformers_empathav.cli",
+        "respond",
+        str(checkpoint),
+        "--text",
+        "café 😀",
+        "--json",
+    ]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"}
+    result = subprocess.run([*command, *SHORT], capture_output=True, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["transcript"] == "café 😀"

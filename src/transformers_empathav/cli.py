@@ -46,16 +46,16 @@ def read_history(path: Path) -> list[dict]:
     Raises:
         `ValueError`: names the line that is no message.
     """
+    if not path.is_file():
+        raise ValueError(f"{path} is no file: --history names a file of JSON lines.")
     messages = []
-    with open(path, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+    for number, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+        if line.strip():
             try:
-                message = json.loads(line)
-            except json.JSONDecodeError as error:
+                message = json.loads(line.decode("utf-8"))
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
                 raise ValueError(
-                    f"{path}, line {number} is not JSON ({error.msg}): write one message such as "
+                    f"{path}, line {number} is not JSON in UTF-8 ({error}): write one message such as "
                     '{"role": "user", "content": "Hello"} on each line.'
                 ) from None
             check_message(message, f"{path}, line {number}")
@@ -125,14 +125,19 @@ def respond(
         if known is not None:
             known = known.to(responder.device)
         reply = responder(clips or [], text, messages, known, max_new_tokens)
-        if memory is not None:
-            reply.memory.save_pretrained(memory)
-    if as_json:
-        print(json.dumps(reply.to_dict(), ensure_ascii=False))
-    else:
-        from .display import show_reply
+        if as_json:
+            print(json.dumps(reply.to_dict()))
+        else:
+            from .display import show_reply
 
-        show_reply(reply)
+            show_reply(reply)
+        if memory is not None:  # last: a memory that cannot be written takes no reply with it
+            try:
+                reply.memory.save_pretrained(memory)
+            except OSError as error:
+                raise OSError(
+                    f"--memory {memory} cannot be written ({error}): name a directory where you may."
+                ) from None
 
 
 @app.command()
@@ -175,3 +180,7 @@ def trained_parts_in(checkpoint: str) -> list[str]:
 def main():
     """Entry point of the console script."""
     app()
+
+
+if __name__ == "__main__":
+    main()

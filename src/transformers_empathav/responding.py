@@ -155,7 +155,9 @@ class Responder:
                 f"{max_new_tokens} new tokens are more than the {positions} positions of the language model."
             )
         self.check_memory(memory)
-        older = [message for message in history if not (isinstance(message, dict) and message.get("role") == "system")]
+        older = list(history)
+        if older and isinstance(older[0], dict) and older[0].get("role") == "system":
+            older = older[1:]  # it heads every prompt, and is no part of what was said
         self.processor.encode_history(older)  # what cannot be remembered is refused before the work begins
         seconds = dict.fromkeys(STAGES, 0.0) | {"load": self.load_seconds}
         with timed(seconds, "media"):
@@ -203,13 +205,13 @@ class Responder:
         """The reply; where the model writes nothing or white space alone, it is made to go on, then to try again."""
         options = {"max_new_tokens": max_new_tokens, "do_sample": False, "repetition_penalty": 1.1, **options}
         prompt_length = inputs["input_ids"].shape[1]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            for attempt in ({}, {"min_new_tokens": 8}, {"min_new_tokens": 8, "do_sample": True}):
-                written = self.model.generate(**inputs, memory=memory, **{**options, **attempt})
-                response = self.processor.decode(written[0, prompt_length:], skip_special_tokens=True).strip()
-                if response:
-                    return response
+        if options.get("num_return_sequences", 1) != 1:
+            raise ValueError("A reply is one: leave num_return_sequences out, or use model.generate for several.")
+        for attempt in ({}, {"min_new_tokens": 8}, {"min_new_tokens": 8, "do_sample": True}):
+            written = self.model.generate(**inputs, memory=memory, **{**options, **attempt})
+            response = self.processor.decode(written[0, prompt_length:], skip_special_tokens=True).strip()
+            if response:
+                return response
         raise ValueError(
             "The model wrote nothing but white space: raise max_new_tokens, or sample with do_sample=True."
         )

@@ -102,6 +102,23 @@ def test_the_memory_of_another_compressor_is_refused_even_of_the_same_sizes(proc
         other.compress(**processor.encode_history([user("Again")]), memory=memory)
 
 
+def test_a_compressor_that_is_being_trained_signs_no_memory(processor, tmp_path):
+    """Its memories go on in the checkpoint that is saved then, and the old checkpoint refuses what that one makes."""
+    tiny_model(processor).save_pretrained(tmp_path / "old")
+    old, model = (EmpathAVForCausalLM.from_pretrained(tmp_path / "old") for _ in range(2))
+    model.train()
+    with torch.no_grad():
+        model.model.compressor.readouts.weight.add_(1.0)
+    model.eval()
+    memory = model.compress(**processor.encode_history([user("Hello")]))
+    model.save_pretrained(tmp_path / "new")
+    more = processor.encode_history([user("Again")])
+    for able in (model, EmpathAVForCausalLM.from_pretrained(tmp_path / "new")):
+        able.compress(**more, memory=memory)
+    with pytest.raises(ValueError, match="another checkpoint"):
+        old.compress(**more, memory=model.compress(**more))
+
+
 def test_the_fingerprint_depends_on_values_and_not_on_dtype(processor, tmp_path):
     model = tiny_model(processor).to(torch.bfloat16)
     model.save_pretrained(tmp_path / "half")

@@ -69,6 +69,30 @@ def test_a_kept_cache_of_transformers_reads_only_the_new_clips(model, processor)
     assert relative_error(torch.stack(cached.logits), torch.stack(model.generate(**both, **OPTIONS).logits)) < 1e-4
 
 
+def test_an_interrupted_reply_leaves_nothing_false_behind(model, processor, monkeypatch):
+    """A, then B that is interrupted in its prefill, then A again."""
+    cache, talks = PromptCache(), {}
+    for text in ("my dog died", "we won the cup"):
+        memory = model.compress(**processor.encode_history([user(text), assistant("Oh")]))
+        talks[text] = {**encode(processor, [user("and now?")], memory=memory), "memory": memory}
+    first, other = talks.values()
+    model.generate(**first, prompt_cache=cache, **OPTIONS)
+
+    class Interrupt:
+        def put(self, value):
+            if value.numel() == 1:
+                raise KeyboardInterrupt
+
+        def end(self):
+            pass
+
+    with pytest.raises(KeyboardInterrupt):
+        model.generate(**other, prompt_cache=cache, streamer=Interrupt(), max_new_tokens=4, do_sample=False)
+    again = model.generate(**first, prompt_cache=cache, **OPTIONS)
+    fresh = model.generate(**first, **OPTIONS)
+    assert relative_error(torch.stack(again.logits), torch.stack(fresh.logits)) < 1e-4
+
+
 def test_it_belongs_to_one_row_without_beams(model, processor):
     two = encode(processor, [user("a")], [user("b")])
     with pytest.raises(ValueError, match="one conversation"):

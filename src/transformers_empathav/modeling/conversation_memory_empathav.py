@@ -16,7 +16,7 @@ MEMORY_FILE = "memory.safetensors"
 FORMAT_VERSION = "1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConversationMemory:
     r"""
     The memory of one conversation, or of a batch of them.

@@ -188,7 +188,7 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
 
 
 def frame_mask(mask: torch.Tensor | None, encoded: torch.Tensor) -> torch.Tensor:
-    """Brings a mask over an encoder's input frames to its output tokens: `(clips, tokens)`, at least one visible."""
+    """Brings a mask over an encoder's input frames to its output tokens: `(clips, tokens)`."""
     clips, length = encoded.shape[:2]
     if mask is None:
         return torch.ones(clips, length, dtype=torch.bool, device=encoded.device)

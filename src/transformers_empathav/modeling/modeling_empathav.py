@@ -70,6 +70,8 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
     def train(self, mode: bool = True):
         """As in torch, but what has no trainable parameter stays in evaluation mode: its dropout would be noise."""
         super().train(mode)
+        if mode and any(parameter.requires_grad for parameter in self.compressor.parameters()):
+            self.config.compressor_fingerprint = None  # it is about to change; saving gives it a new one
         for part in (self.extractor, self.extractor.audio_tower, self.extractor.vision_tower, self.compressor):
             if not any(parameter.requires_grad for parameter in part.parameters()):
                 part.eval()

@@ -35,7 +35,9 @@ class PromptCache:
             )
         if options.get("past_key_values") is not None:
             raise ValueError("Give past_key_values or prompt_cache, not both.")
-        self._cut(self._common(input_ids[0].tolist()[:-1], memory))
+        common = self._common(input_ids[0].tolist()[:-1], memory)
+        self.input_ids = self.input_ids[:common]  # an interrupted `generate` must find what the cache really holds
+        self._cut(common)
         return self.cache
 
     def keep(self, input_ids: torch.LongTensor, memory: ConversationMemory | None, memory_token_id: int):

@@ -115,6 +115,8 @@ def parse_message(message: Mapping, name: str, emotion_labels: Sequence[str]) ->
     turn = Turn(role, [], emotion, speaker, name)
     for part in content:
         part = parse_part(part, name)
+        if isinstance(part, str) and any("\ud800" <= character <= "\udfff" for character in part):
+            raise ValueError(f"{name} has text that is not valid Unicode: check its encoding, which should be UTF-8.")
         if turn.parts and isinstance(part, str) and isinstance(turn.parts[-1], str):
             turn.parts[-1] += part  # one text, so that no control token can hide at the seam
         else:

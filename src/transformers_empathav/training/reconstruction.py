@@ -176,6 +176,7 @@ def save_part(model: EmpathAVForCausalLM, path: str | os.PathLike, dtype: torch.
 def load_part(model: EmpathAVForCausalLM, path: str | os.PathLike):
     """Loads what `save_part` wrote."""
     model.model.compressor.load_state_dict(load_file(str(path)))
+    model.config.compressor_fingerprint = None  # until it is saved
 
 
 @torch.no_grad()
