@@ -11,12 +11,12 @@ above `from transformers import PreTrainedModel, ProcessorMixin`, the best of fr
 import glob
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from media import timed
 
 from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
 
@@ -49,16 +49,6 @@ def import_extra():
     pairs = [(import_seconds(""), import_seconds("import transformers_empathav")) for _ in range(RUNS)]
     libraries, package = zip(*pairs)
     return package[0] - libraries[0], min(package) - min(libraries)
-
-
-def timed(function):
-    """Seconds of the first call and the median of `RUNS` further ones."""
-    seconds = []
-    for _ in range(RUNS + 1):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return seconds[0], statistics.median(seconds[1:])
 
 
 def load(checkpoint):

@@ -253,7 +253,7 @@ def test_what_is_missing_is_named(checkpoint, tmp_path):
     assert str(nowhere) in refused(checkpoint, "--text", "Hello", "--history", nowhere)
     assert "give a clip" in refused(checkpoint)
     assert "give a clip" in refused(checkpoint, "--text", "  ")
-    assert "only if allowed" in refused(checkpoint, "https://example.org/clip.mp4")
+    assert "download the clip" in refused(checkpoint, "https://example.org/clip.mp4")
 
 
 def test_a_directory_of_another_model_is_refused(checkpoint, tmp_path):
@@ -339,3 +339,9 @@ def test_any_letter_reaches_a_pipe_of_any_encoding(checkpoint):
     result = subprocess.run([*command, *SHORT], capture_output=True, env=environment)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["transcript"] == "café 😀"
+
+
+def test_a_recogniser_that_cannot_be_used_is_named(checkpoint, media, tmp_path):
+    assert "--asr has nothing to recognise" in refused(checkpoint, "--text", "Hello", "--asr", "x")
+    assert "(asr)" in refused(checkpoint, media["clip"], "--asr", tmp_path / "nowhere")
+    assert "(asr)" in refused(checkpoint, media["clip"], "--asr", checkpoint)

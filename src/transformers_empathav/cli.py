@@ -111,9 +111,13 @@ def respond(
     with one_line_errors():
         if not clips and not (text and text.strip()):
             raise ValueError("There is nothing to answer: give a clip, or --text, or both.")
+        if asr is not None and (text is not None or not transcribe):
+            raise ValueError("--asr has nothing to recognise beside --text or --no-transcribe: leave one of them out.")
+        if urls := [clip for clip in clips or [] if "://" in clip]:
+            raise ValueError(f"{urls[0]} is an address: download the clip and give its path.")
         if memory is not None and memory.exists() and not memory.is_dir():
             raise ValueError(f"{memory} is a file: --memory names the directory of a memory.")
-        if missing := [clip for clip in clips or [] if "://" not in clip and not Path(clip).exists()]:
+        if missing := [clip for clip in clips or [] if not Path(clip).exists()]:
             raise FileNotFoundError(f"{missing[0]} does not exist: check the path.")
         messages = read_history(history) if history is not None else []
 

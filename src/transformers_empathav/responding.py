@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCTC, AutoModelForSpeechSeq2Seq, AutoProcessor
 from transformers.utils import logging
 
+from .backbones import ASR_FOLDER
 from .modeling.configuration_empathav import EmpathAVConfig
 from .modeling.conversation_memory_empathav import ConversationMemory
 from .modeling.modeling_empathav import EmpathAVForCausalLM
@@ -21,7 +22,6 @@ from .processing.processing_empathav import EmpathAVProcessor
 
 logger = logging.get_logger(__name__)
 
-ASR_FOLDER = "asr"
 STAGES = ("load", "media", "transcribe", "compress", "generate")
 
 
@@ -96,10 +96,16 @@ class Responder:
     def load_asr(self):
         """Loads the speech recogniser, where there is one; `transcribe` does it when it is first needed."""
         if self.asr_name and self._asr is None:
-            config = AutoConfig.from_pretrained(self.asr_name)
-            auto_class = AutoModelForSpeechSeq2Seq if config.is_encoder_decoder else AutoModelForCTC
-            model = auto_class.from_pretrained(self.asr_name, dtype=self.model.dtype).to(self.device).eval()
-            self._asr = model, AutoProcessor.from_pretrained(self.asr_name)
+            try:
+                config = AutoConfig.from_pretrained(self.asr_name)
+                auto_class = AutoModelForSpeechSeq2Seq if config.is_encoder_decoder else AutoModelForCTC
+                model = auto_class.from_pretrained(self.asr_name, dtype=self.model.dtype).to(self.device).eval()
+                self._asr = model, AutoProcessor.from_pretrained(self.asr_name)
+            except (ValueError, OSError) as error:
+                raise ValueError(
+                    f"No speech recogniser of transformers could be loaded from {self.asr_name} (asr): give its Hub "
+                    "id or directory, or the text of the turn."
+                ) from error
 
     @torch.no_grad()
     def transcribe(self, sounds: Sequence) -> str:

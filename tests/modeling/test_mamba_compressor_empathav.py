@@ -97,6 +97,12 @@ def test_gradients_flow_through_the_memory(model, processor):
     assert model.model.compressor.input_projection.weight.grad.abs().sum() > 0
 
 
+def test_a_memory_of_another_number_of_rows_is_refused(model, processor):
+    memory = model.compress(**processor.encode_history(TURNS[:1]))
+    with pytest.raises(ValueError, match="2 rows and a memory of 1"):
+        model.compress(**processor.encode_history([TURNS[:1], TURNS[:2]]), memory=memory)
+
+
 def test_a_memory_of_other_sizes_is_refused(model, processor):
     other = tiny_model(
         processor,

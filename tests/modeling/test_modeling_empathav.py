@@ -143,6 +143,11 @@ def test_vectors_without_placeholders_are_an_error(model, processor):
         model(torch.tensor([[5, 6]]), input_features=clip["input_features"])
 
 
+def test_a_prefill_in_chunks_is_refused_with_clips(model, processor):
+    with pytest.raises(ValueError, match="prefill_chunk_size"):
+        model.generate(**encode(processor, [user(("audio", sound(1)), "hi")]), prefill_chunk_size=4)
+
+
 def test_only_what_can_learn_is_put_into_train_mode(model):
     model.train()
     assert model.model.extractor.qformer.training and model.model.language_model.training

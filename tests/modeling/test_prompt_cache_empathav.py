@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from helpers import assistant, encode, relative_error, sound, user
 from transformers_empathav import PromptCache
@@ -99,3 +100,6 @@ def test_it_belongs_to_one_row_without_beams(model, processor):
         model.generate(**two, prompt_cache=PromptCache())
     with pytest.raises(ValueError, match="without beams"):
         model.generate(**encode(processor, [user("a")]), prompt_cache=PromptCache(), num_beams=2)
+    with pytest.raises(ValueError, match="without beams"):
+        beams = GenerationConfig(num_beams=2)
+        model.generate(**encode(processor, [user("a")]), prompt_cache=PromptCache(), generation_config=beams)

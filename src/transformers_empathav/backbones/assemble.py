@@ -16,13 +16,13 @@ from .. import __version__
 from ..modeling.configuration_empathav import EmpathAVConfig
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
+from . import ASR_FOLDER
 from .parts import choose_placeholders, load_audio, load_language_model, load_vision, window_seconds
 from .prompts import emotion_prompt, turn_markers
 from .wheels import sha256
 
 
 RECIPE_FILE = "assembly.json"
-ASR_FOLDER = "asr"
 TRAINED_PARTS = ("compressor", "extractor")
 SYSTEM_PROMPT = "You are a kind friend. Answer warmly in one or two short sentences."
 # What new vectors look like before training: a token of which a few more hardly change what the language model says.

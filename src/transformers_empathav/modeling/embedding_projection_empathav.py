@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from transformers import initialization as init
 
 
 class EmbeddingProjection(nn.Module):
@@ -24,6 +25,14 @@ class EmbeddingProjection(nn.Module):
         self.linear = nn.Linear(in_features, out_features)
         self.anchor = nn.Parameter(torch.empty(out_features))
         self.scale = nn.Parameter(torch.empty(1))
+
+    @torch.no_grad()
+    def reset(self, std: float):
+        """Random initial values, the linear part by `std`; weights that are loaded already stay."""
+        init.normal_(self.anchor)
+        init.normal_(self.linear.weight, std=std)
+        init.zeros_(self.linear.bias)
+        init.constant_(self.scale, self.initial_scale)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         vectors = (self.anchor + self.linear(features)).float()

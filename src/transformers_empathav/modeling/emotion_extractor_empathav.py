@@ -81,10 +81,7 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         if isinstance(module, EmbeddingProjection):
-            init.normal_(module.anchor)
-            init.normal_(module.linear.weight, std=0.1 * self.config.initializer_range)
-            init.zeros_(module.linear.bias)
-            init.constant_(module.scale, module.initial_scale)
+            module.reset(std=0.1 * self.config.initializer_range)
         elif isinstance(module, LayerMix):
             init.zeros_(module.logits)
         elif isinstance(module, nn.Linear):

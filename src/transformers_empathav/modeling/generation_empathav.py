@@ -41,10 +41,15 @@ class EmpathAVGenerationMixin(GenerationMixin):
         if history is not None:
             memory = self.compress(history, mask, memory)
         kwargs["memory"] = memory
+        if kwargs.get("prefill_chunk_size") is not None and (
+            memory is not None or kwargs.get("av_embeds") is not None
+        ):
+            raise ValueError("prefill_chunk_size would cut clips and memory apart from their places: leave it out.")
         if prompt_cache is None:
             return super().generate(inputs, **kwargs)
         input_ids = kwargs["input_ids"] if inputs is None else inputs
-        kwargs["past_key_values"] = prompt_cache.reuse(input_ids, memory, kwargs)
+        options = {"generation_config": self.generation_config, **kwargs}
+        kwargs["past_key_values"] = prompt_cache.reuse(input_ids, memory, options)
         generated = super().generate(inputs, **kwargs)
         prompt_cache.keep(input_ids, memory, self.config.memory_token_id)
         return generated

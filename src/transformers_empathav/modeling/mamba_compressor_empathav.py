@@ -43,10 +43,7 @@ class MambaCompressor(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         if isinstance(module, EmbeddingProjection):
-            init.normal_(module.anchor)
-            init.normal_(module.linear.weight, std=0.1 * self.config.initializer_range)
-            init.zeros_(module.linear.bias)
-            init.constant_(module.scale, module.initial_scale)
+            module.reset(std=0.1 * self.config.initializer_range)
         elif module is self.input_projection:
             # The table's entries are small (0.13 for SmolLM2); the network is built for inputs of order one.
             init.normal_(
@@ -82,6 +79,11 @@ class MambaCompressor(PreTrainedModel):
             `ValueError`: another compressor made `memory`.
         """
         self.check(memory)
+        if memory is not None and len(memory) != len(inputs_embeds):
+            raise ValueError(
+                f"{len(inputs_embeds)} rows and a memory of {len(memory)} conversations were given: each row "
+                "continues one of its own, see ConversationMemory.select."
+            )
         if attention_mask is not None:
             readout_mask = readout_mask & attention_mask.bool()
         per_utterance = self.config.memory_tokens_per_utterance

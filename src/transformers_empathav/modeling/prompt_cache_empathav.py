@@ -29,7 +29,9 @@ class PromptCache:
         Raises:
             `ValueError`: more than one conversation, or a decoding that reorders the cache.
         """
-        if len(input_ids) > 1 or options.get("num_beams", 1) > 1 or options.get("num_return_sequences", 1) > 1:
+        config = options["generation_config"]
+        several = [options.get(name) or getattr(config, name) or 1 for name in ("num_beams", "num_return_sequences")]
+        if len(input_ids) > 1 or max(several) > 1:
             raise ValueError(
                 "A PromptCache belongs to one conversation decoded once: use it with one row and without beams."
             )

@@ -89,7 +89,8 @@ class PromptWriter:
                 return split
         raise ValueError(
             f"The newest message with its system prompt takes {length} positions, {vectors} of them memory, and "
-            f"{max_length} are free: shorten it, give part of it as an earlier message, or give less history."
+            f"{max_length} are free: shorten it, give part of it as an earlier "
+            "message, or, where the memory takes most of them, begin a new one."
         )
 
     def _message(self, turn: Turn) -> dict:
