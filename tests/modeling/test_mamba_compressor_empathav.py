@@ -78,7 +78,8 @@ def test_the_state_does_not_grow(any_model, processor):
     short = any_model.compress(**processor.encode_history(TURNS[:1]))
     long = any_model.compress(**processor.encode_history(TURNS * 4))
     assert short.state.ssm.shape == long.state.ssm.shape
-    assert long.nbytes - short.nbytes == (long.num_vectors - short.num_vectors) * long.vectors.shape[-1] * 4
+    per_vector = long.vectors.shape[-1] * 4 + 8 + 1  # its values, its turn and its role
+    assert long.nbytes - short.nbytes == (long.num_vectors - short.num_vectors) * per_vector
 
 
 def test_vectors_have_the_norm_of_the_embeddings(processor):

@@ -83,6 +83,7 @@ class Mamba2Mixer(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.inner = int(config.expand * config.hidden_size)
+        self.value_rows = slice(self.inner, 2 * self.inner)  # of in_proj: gate, x, B, C, dt
         self.heads, self.head_dim = config.num_heads, config.head_dim
         self.groups, self.state_size = config.n_groups, config.state_size
         self.chunk_size = config.chunk_size
@@ -128,6 +129,7 @@ class MambaMixer(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.inner = config.intermediate_size
+        self.value_rows = slice(self.inner)  # of in_proj: x, gate
         self.rank, self.state_size = int(config.time_step_rank), config.state_size
         self.act = ACT2FN[config.hidden_act]
         self.in_proj = nn.Linear(config.hidden_size, 2 * self.inner, bias=config.use_bias)
@@ -194,19 +196,26 @@ class StateSpaceStack(nn.Module):
         self.norm_f = GroupRMSNorm(config.hidden_size, config.layer_norm_epsilon)
         self.apply(lambda module: init_state_space(module, config))
 
+    def empty_state(self, batch: int) -> StateSpaceState:
+        """The state of `batch` rows of which nothing was read: zeros."""
+        mixer, weight = self.layers[0].mixer, self.norm_f.weight
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        shapes = [(len(self.layers), batch, *shape) for shape in (mixer.conv_shape, mixer.ssm_shape)]
+        return StateSpaceState(*(torch.zeros(shape, dtype=dtype, device=weight.device) for shape in shapes))
+
     def _fitting(self, state, batch):
         """`state` in the right dtype, zeros for none."""
-        mixer, weight = self.layers[0].mixer, self.norm_f.weight
-        shapes = [(len(self.layers), batch, *shape) for shape in (mixer.conv_shape, mixer.ssm_shape)]
-        dtype = torch.promote_types(weight.dtype, torch.float32)
+        fresh = self.empty_state(batch)
         if state is None:
-            return StateSpaceState(*(torch.zeros(shape, dtype=dtype, device=weight.device) for shape in shapes))
+            return fresh
+        shapes = [fresh.conv.shape, fresh.ssm.shape]
         if [state.conv.shape, state.ssm.shape] != shapes:
             raise ValueError(
-                f"The state has shapes {tuple(state.conv.shape)} and {tuple(state.ssm.shape)}, but {shapes[0]} and "
-                f"{shapes[1]} are needed here: pass a state of the same stack, one row for each row of inputs_embeds."
+                f"The state has shapes {tuple(state.conv.shape)} and {tuple(state.ssm.shape)}, but {tuple(shapes[0])} "
+                f"and {tuple(shapes[1])} are needed here: pass a state of the same stack, one row for each row of "
+                "inputs_embeds."
             )
-        return StateSpaceState(state.conv.to(dtype), state.ssm.to(dtype))
+        return StateSpaceState(state.conv.to(fresh.conv.dtype), state.ssm.to(fresh.ssm.dtype))
 
     def forward(
         self,

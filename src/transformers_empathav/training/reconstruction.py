@@ -81,15 +81,11 @@ def text_losses(model: EmpathAVForCausalLM, batch: dict, vectors: torch.Tensor |
     Returns:
         `tuple`: losses `(tokens,)`, whether each token is the likeliest `(tokens,)`, and the row of each `(tokens,)`.
     """
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    names = ["input_ids", "attention_mask"]
     if vectors is None:
-        inputs |= {name: batch[name] for name in ("history_input_ids", "history_attention_mask")}
-        hidden = model.model(**inputs, use_cache=False).last_hidden_state
-    else:
-        embeds = model.get_input_embeddings()(inputs.pop("input_ids"))
-        where = (batch["input_ids"] == model.config.memory_token_id)[..., None]
-        embeds = embeds.masked_scatter(where, vectors.to(embeds))
-        hidden = model.model(inputs_embeds=embeds, **inputs, use_cache=False).last_hidden_state
+        names += ["history_input_ids", "history_attention_mask"]
+    inputs = {name: batch[name] for name in names}
+    hidden = model.model(**inputs, memory_embeds=vectors, use_cache=False).last_hidden_state
     taught = batch["labels"][:, 1:] != -100
     logits = model.lm_head(hidden[:, :-1][taught]).float()  # the head is a fifth of the work: only where it is needed
     targets = batch["labels"][:, 1:][taught]
