@@ -24,7 +24,7 @@ SCHEMA = {
     "transcript": str,
     "response": str,
     "emotion": {"label": str, "scores": dict.fromkeys(EMOTION_LABELS, float)},
-    "memory": dict.fromkeys(("utterances", "vectors", "bytes"), int),
+    "memory": dict.fromkeys(("utterances", "vectors", "bytes", "merged_utterances"), int),
     "seconds": dict.fromkeys(("load", "media", "transcribe", "compress", "generate"), float),
 }
 SHORT = ("--max-new-tokens", "8")

@@ -8,6 +8,7 @@ from transformers import TrainingArguments
 
 from helpers import relative_error
 from transformers_empathav.backbones.tiny import tiny_model
+from transformers_empathav.recall import memory_frame
 from transformers_empathav.training.reconstruction import (
     PART_FILE,
     CompressorTrainer,
@@ -71,7 +72,7 @@ def test_the_own_column_is_the_loss_and_the_other_column_is_not(model, processor
 
 def test_no_memory_means_the_prompt_without_placeholders(model, processor, batch):
     bare = without_memory(batch, model.config.memory_token_id)
-    frame_before, frame_after = ReconstructionCollator(processor)._frame()
+    frame_before, frame_after = memory_frame(processor)
     row = bare["input_ids"][0][bare["attention_mask"][0].bool()]
     words = processor.tokenizer("user: I lost my job\n", add_special_tokens=False)["input_ids"]
     assert row.tolist() == frame_before + frame_after + words

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.nn.utils.rnn import pad_sequence
 
-from .memory_budget_empathav import merge_oldest
+from .memory_budget_empathav import length_within, merge_oldest
 from .state_space_empathav import StateSpaceState
 
 
@@ -105,6 +105,11 @@ class ConversationMemory:
     def nbytes(self) -> int:
         """Bytes of everything that is saved."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self._tensors().values())
+
+    def length_after(self, row: int, utterances: int) -> int:
+        """How many vectors a conversation has once so many more utterances were read."""
+        length = int(self.lengths[row]) + utterances * self.vectors_per_utterance
+        return length_within(length, self.vectors_per_utterance, self.max_vectors)
 
     def flat(self) -> torch.Tensor:
         """The vectors of all conversations in reading order, without padding: `(num_vectors, text_hidden_size)`."""

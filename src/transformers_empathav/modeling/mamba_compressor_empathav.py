@@ -1,7 +1,6 @@
 """MambaCompressor: reads a conversation once, turn by turn, and leaves a few vectors for each utterance."""
 
 import hashlib
-from dataclasses import replace
 
 import torch
 from torch import nn
@@ -86,7 +85,6 @@ class MambaCompressor(PreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         memory: ConversationMemory | None = None,
         role_starts: torch.Tensor | None = None,
-        max_vectors: int | None = None,
     ) -> ConversationMemory:
         r"""
         Args:
@@ -100,8 +98,6 @@ class MambaCompressor(PreTrainedModel):
                 What was read before; nothing by default.
             role_starts (`torch.Tensor` of shape `(batch, tokens)`, *optional*):
                 The role whose name begins at a token, see [`find_role_starts`]; unknown by default.
-            max_vectors (`int`, *optional*):
-                Budget of each conversation from here on; that of `memory` by default.
 
         Returns:
             [`ConversationMemory`]: `memory` and the vectors of what was read now.
@@ -118,8 +114,6 @@ class MambaCompressor(PreTrainedModel):
         weight = self.input_projection.weight
         if memory is None:
             memory = self.empty_memory(len(inputs_embeds))
-        if max_vectors is not None:
-            memory = replace(memory, max_vectors=max_vectors)
         if attention_mask is None:
             attention_mask = torch.ones_like(readout_mask)
         if role_starts is None:

@@ -6,6 +6,16 @@ import torch
 SEVERAL = 4  # in `ConversationMemory.roles`: an utterance that more than one role had a part in
 
 
+def length_within(length: int, per_utterance: int, max_vectors: int | None) -> int:
+    """How many of `length` vectors are left when [`merge_oldest`] has brought them within a budget."""
+    if max_vectors is None:
+        return length
+    capacity = max_vectors // per_utterance
+    freed = max(capacity // 4, 1) * per_utterance
+    excess = max(length - capacity * per_utterance, 0)
+    return length - -(-excess // freed) * freed
+
+
 def merge_oldest(
     vectors: torch.Tensor, turns: torch.Tensor, roles: torch.Tensor, per_utterance: int, max_vectors: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

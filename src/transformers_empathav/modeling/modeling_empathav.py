@@ -1,5 +1,7 @@
 """EmpathAV: a language model that reads emotion vectors of clips and memory vectors of a long conversation."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from transformers import AutoModel, Cache, PreTrainedModel
@@ -87,7 +89,6 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
         history_input_ids: torch.LongTensor,
         history_attention_mask: torch.Tensor | None = None,
         memory: ConversationMemory | None = None,
-        max_vectors: int | None = None,
     ) -> ConversationMemory:
         """[`EmpathAVForCausalLM.compress`], differentiable and without its check."""
         return self.compressor(
@@ -96,7 +97,6 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
             attention_mask=history_attention_mask,
             memory=memory,
             role_starts=find_role_starts(history_input_ids, self.config.role_token_ids),
-            max_vectors=max_vectors,
         )
 
     def forward(
@@ -198,7 +198,6 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
         history_input_ids: torch.LongTensor,
         history_attention_mask: torch.Tensor | None = None,
         memory: ConversationMemory | None = None,
-        max_vectors: int | None = None,
     ) -> ConversationMemory:
         r"""
         Reads utterances into a memory; only what is given is read, so a turn costs the same however long the history.
@@ -209,10 +208,8 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
             history_attention_mask (`torch.Tensor` of shape `(batch, tokens)`, *optional*):
                 Ones, then zeros; a row of zeros has nothing new.
             memory ([`ConversationMemory`], *optional*):
-                What was read before, to be continued; it stays as it is.
-            max_vectors (`int`, *optional*):
-                Budget of each conversation, kept by the memory. Beyond it the oldest utterances are merged and none
-                is dropped, see `memory.merged_utterances`; without one the memory is exact.
+                What was read before, to be continued; it stays as it is. Begin with `empty_memory` for a memory with
+                a budget.
 
         Returns:
             [`ConversationMemory`]
@@ -220,13 +217,24 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
         Raises:
             `ValueError`: another compressor made `memory`, or the compressor's weights are damaged.
         """
-        memory = self.model.compress(history_input_ids, history_attention_mask, memory, max_vectors)
+        memory = self.model.compress(history_input_ids, history_attention_mask, memory)
         if not memory.is_finite():
             raise ValueError(
                 "The compressor gave values that are no numbers: its weights, or the embeddings that it reads, hold "
                 "NaN or infinity. Load the checkpoint again, or another one; the memory given is as it was."
             )
         return memory
+
+    def empty_memory(self, rows: int = 1, max_vectors: int | None = None) -> ConversationMemory:
+        """
+        The memory of `rows` conversations of which nothing was read, to begin from.
+
+        Args:
+            max_vectors (`int`, *optional*):
+                Budget of each conversation. Beyond it the oldest utterances are merged and none is dropped, see
+                `memory.merged_utterances`; without a budget the memory is exact.
+        """
+        return replace(self.model.compressor.empty_memory(rows), max_vectors=max_vectors)
 
     def forward(
         self,

@@ -14,6 +14,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
+from ..recall import memory_frame
 
 
 PART_FILE = "compressor.safetensors"
@@ -38,7 +39,7 @@ class ReconstructionCollator:
         tokenizer = self.processor.tokenizer
         windows = [[self._shorten(message) for message in window] for window in windows]
         batch = dict(self.processor.encode_history(windows))
-        before, after = self._frame()
+        before, after = memory_frame(self.processor)
         rows, labels = [], []
         for window in windows:
             memory = [self.processor.memory_token_id] * (len(window) * self.processor.memory_tokens_per_utterance)
@@ -54,14 +55,6 @@ class ReconstructionCollator:
         batch["attention_mask"] = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
         batch["labels"] = torch.tensor([target + [-100] * (width - len(target)) for target in labels])
         return batch
-
-    def _frame(self) -> tuple[list[int], list[int]]:
-        """Token ids around the memory: a system turn, then the start of the reply."""
-        tokenizer, mark = self.processor.tokenizer, self.processor.memory_token
-        text = tokenizer.apply_chat_template(
-            [{"role": "system", "content": mark}], tokenize=False, add_generation_prompt=True
-        )
-        return tuple(tokenizer(side, add_special_tokens=False)["input_ids"] for side in text.split(mark))
 
     def _shorten(self, message: dict) -> dict:
         ids = self.processor.tokenizer(message["content"], add_special_tokens=False)["input_ids"]
