@@ -30,19 +30,22 @@ class ReconstructionCollator:
     Args:
         processor ([`EmpathAVProcessor`]): Encodes both.
         max_tokens (`int`, *optional*, defaults to 64): Longest message, in tokens; a longer one is cut for both sides.
+        verbatim (`int`, *optional*):
+            For comparison: so many of the newest messages as text in place of the memory; 0 for neither.
     """
 
     processor: EmpathAVProcessor
     max_tokens: int = 64
+    verbatim: int | None = None
 
     def __call__(self, windows: list[list[dict]]) -> dict[str, torch.Tensor]:
         tokenizer = self.processor.tokenizer
         windows = [[self._shorten(message) for message in window] for window in windows]
-        batch = dict(self.processor.encode_history(windows))
+        batch = {} if self.verbatim is not None else dict(self.processor.encode_history(windows))
         before, after = memory_frame(self.processor)
         rows, labels = [], []
         for window in windows:
-            memory = [self.processor.memory_token_id] * (len(window) * self.processor.memory_tokens_per_utterance)
+            memory = self._memory(window)
             row, target = before + memory + after, [-100] * (len(before) + len(memory) + len(after))
             for message in window:
                 role = tokenizer(f"{message['role']}:", add_special_tokens=False)["input_ids"]
@@ -55,6 +58,13 @@ class ReconstructionCollator:
         batch["attention_mask"] = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
         batch["labels"] = torch.tensor([target + [-100] * (width - len(target)) for target in labels])
         return batch
+
+    def _memory(self, window: list[dict]) -> list[int]:
+        if self.verbatim is None:
+            return [self.processor.memory_token_id] * (len(window) * self.processor.memory_tokens_per_utterance)
+        newest = window[len(window) - min(self.verbatim, len(window)) :]
+        text = "".join(f"{message['role']}: {message['content']}\n" for message in newest)
+        return self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def _shorten(self, message: dict) -> dict:
         ids = self.processor.tokenizer(message["content"], add_special_tokens=False)["input_ids"]
