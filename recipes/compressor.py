@@ -47,6 +47,7 @@ class ScriptArguments:
     )
     utterances: int = field(default=1, metadata={"help": "Messages in a window, at most: 1 for single utterances."})
     max_tokens: int = field(default=64, metadata={"help": "Longest message, in tokens."})
+    emotions: bool = field(default=False, metadata={"help": "Whether emotions of messages are read, as in use."})
     eval_windows: int = field(default=128, metadata={"help": "Windows of the dev split that are evaluated."})
     compressor: str | None = field(
         default=None, metadata={"help": "Trained compressor to begin from, a safetensors file."}
@@ -78,7 +79,7 @@ def main(script: ScriptArguments, training: TrainingArguments):
         args=training,
         train_dataset=windows(conversations, script.utterances, seed=training.seed, vary=True),
         eval_dataset=windows(held_out, script.utterances)[: script.eval_windows],
-        data_collator=ReconstructionCollator(processor, script.max_tokens),
+        data_collator=ReconstructionCollator(processor, script.max_tokens, emotions=script.emotions),
         callbacks=[ThroughputCallback()],
     )
     trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)

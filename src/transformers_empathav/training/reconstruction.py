@@ -32,11 +32,14 @@ class ReconstructionCollator:
         max_tokens (`int`, *optional*, defaults to 64): Longest message, in tokens; a longer one is cut for both sides.
         verbatim (`int`, *optional*):
             For comparison: so many of the newest messages as text in place of the memory; 0 for neither.
+        emotions (`bool`, *optional*, defaults to `False`):
+            Whether the compressor also reads the emotion of a message that has one, as it does in use.
     """
 
     processor: EmpathAVProcessor
     max_tokens: int = 64
     verbatim: int | None = None
+    emotions: bool = False
 
     def __call__(self, windows: list[list[dict]]) -> dict[str, torch.Tensor]:
         tokenizer = self.processor.tokenizer
@@ -67,10 +70,12 @@ class ReconstructionCollator:
         return self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def _shorten(self, message: dict) -> dict:
-        ids = self.processor.tokenizer(message["content"], add_special_tokens=False)["input_ids"]
-        if len(ids) <= self.max_tokens:
-            return {"role": message["role"], "content": message["content"]}
-        return {"role": message["role"], "content": self.processor.tokenizer.decode(ids[: self.max_tokens]).strip()}
+        content = message["content"]
+        ids = self.processor.tokenizer(content, add_special_tokens=False)["input_ids"]
+        if len(ids) > self.max_tokens:
+            content = self.processor.tokenizer.decode(ids[: self.max_tokens]).strip()
+        short = {"role": message["role"], "content": content}
+        return {**short, "emotion": message["emotion"]} if self.emotions and "emotion" in message else short
 
 
 def text_losses(model: EmpathAVForCausalLM, batch: dict, vectors: torch.Tensor | None = None):
