@@ -1,5 +1,6 @@
 """A stack of Mamba-2 or Mamba-1 layers that reads a sequence in one go or piece by piece, with the same result."""
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -53,7 +54,16 @@ class StateSpaceState:
 
 def compute_dtype(weight):
     # Processors without half-precision arithmetic multiply such matrices tens of times slower than float32 ones.
-    return torch.float32 if weight.device.type == "cpu" and weight.dtype in HALF else weight.dtype
+    if weight.device.type != "cpu" or weight.dtype not in HALF:
+        return weight.dtype
+    return weight.dtype if weight.dtype == torch.bfloat16 and cpu_multiplies_bfloat16() else torch.float32
+
+
+@functools.cache
+def cpu_multiplies_bfloat16():
+    """Whether this processor has instructions for matrix products in bfloat16."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def project(linear, x):
