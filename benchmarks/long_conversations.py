@@ -6,7 +6,8 @@ Conversations of hundreds of turns (LoCoMo): what a turn costs, how the memory g
 Reads each conversation turn by turn into a memory, on build/smollm2-135m and the folder that EMPATHAV_DATA names.
 Every utterance (its first 64 tokens) is then written again from its vectors by the frozen language model,
 teacher-forced, in nats a token, and so with the vectors of the utterance eight turns before. Writes
-docs/images/long_conversations.png; the last line is one line of JSON. What it cannot show: whether a reply finds the right one among thousands of vectors.
+docs/images/long_conversations.png; the last line is one line of JSON. What it cannot show: whether a reply finds the
+right one among thousands of vectors.
 """
 
 import argparse
