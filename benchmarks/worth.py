@@ -43,6 +43,9 @@ def main():
     parser.add_argument("--batch", type=int, default=16, help="windows of one utterance in a batch")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 8], help="utterances in a window")
     options = parser.parse_args()
+    if "EMPATHAV_DATA" not in os.environ:
+        print("Not measured: EMPATHAV_DATA names no folder with meld/ and empathetic_dialogues/, which are read here.")
+        return
     torch.manual_seed(0)
     model = EmpathAVForCausalLM.from_pretrained(options.checkpoint, dtype=torch.bfloat16).eval().requires_grad_(False)
     model.model.compressor.float()
