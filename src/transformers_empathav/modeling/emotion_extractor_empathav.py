@@ -93,9 +93,26 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             init.ones_(module.weight)
             init.zeros_(module.bias)
 
-    def encode_audio(self, input_features: torch.Tensor) -> torch.Tensor:
-        """Frozen features of the sound: `(clips, mel, frames)` to `(clips, layers, tokens, width)`."""
-        return self._run_tower(self.audio_tower, input_features, all_layers=True)
+    def encode_audio(
+        self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """
+        Frozen features of the sound: `(clips, mel, frames)` to `(clips, layers, tokens, width)`.
+
+        With `input_features_mask` `(clips, frames)`, Whisper's encoder reads what carries sound and not the silence up
+        to 30 s: of the longest clip remain as many tokens as it needs, and what a clip gives does not depend on the
+        others beside it.
+        """
+        if input_features_mask is None or self.config.audio_config.model_type != "whisper":
+            return self._run_tower(self.audio_tower, input_features, all_layers=True)
+        with self._tower_gradients(self.audio_tower):
+            frames = heard_frames(input_features_mask)
+            layers = encode_heard(
+                self.audio_tower,
+                input_features[..., :frames].to(self.audio_tower.dtype),
+                input_features_mask[:, :frames],
+            )
+        return torch.stack(layers, dim=1).to(self.queries.weight.dtype)
 
     def encode_video(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
         """Frozen features: `(clips, frames, 3, height, width)` to `(clips, layers, frames, patches, width)`."""
@@ -105,9 +122,13 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         )
         return features.unflatten(0, (clips, frames)).transpose(1, 2)
 
-    def _run_tower(self, tower: PreTrainedModel, inputs: torch.Tensor, all_layers: bool) -> torch.Tensor:
+    @staticmethod
+    def _tower_gradients(tower: PreTrainedModel):
         trainable = any(parameter.requires_grad for parameter in tower.parameters())
-        with torch.set_grad_enabled(trainable and torch.is_grad_enabled()):
+        return torch.set_grad_enabled(trainable and torch.is_grad_enabled())
+
+    def _run_tower(self, tower: PreTrainedModel, inputs: torch.Tensor, all_layers: bool) -> torch.Tensor:
+        with self._tower_gradients(tower):
             outputs = tower(inputs.to(tower.dtype), output_hidden_states=all_layers, return_dict=True)
         layers = outputs.hidden_states if all_layers else (outputs.last_hidden_state,)
         return torch.stack(layers, dim=1).to(self.queries.weight.dtype)
@@ -135,13 +156,16 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             video_mask (`torch.Tensor` of shape `(clips,)`, *optional*):
                 1 where the clip has frames; all clips by default.
             audio_features, video_features (`torch.Tensor`, *optional*):
-                What `encode_audio` and `encode_video` gave, in place of the encoders' inputs.
+                What `encode_audio` and `encode_video` gave, in place of the encoders' inputs. `input_features_mask`
+                then covers the same stretch of sound, in frames or in tokens.
 
         Returns:
             `torch.Tensor` of shape `(clips, num_query_tokens, text_hidden_size)`.
         """
         if input_features is not None:
-            audio_features = self.encode_audio(input_features)
+            audio_features = self.encode_audio(input_features, input_features_mask)
+            if input_features_mask is not None and self.config.audio_config.model_type == "whisper":
+                input_features_mask = input_features_mask[:, : heard_frames(input_features_mask)]
         if pixel_values_videos is not None:
             video_features = self.encode_video(pixel_values_videos)
         if audio_features is None and video_features is None:
@@ -182,6 +206,41 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         if mask is None:
             return torch.ones(clips, 1, dtype=torch.bool, device=device)
         return mask.to(device).bool()[:, None]
+
+
+def heard_frames(mask: torch.Tensor) -> int:
+    """How many input frames the longest sound of a batch takes, brought to an even number."""
+    frames = int(mask.long().sum(dim=1).max())
+    return max(frames + frames % 2, 2)
+
+
+def encode_heard(encoder: PreTrainedModel, input_features: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
+    r"""
+    Whisper's encoder over sound of any length up to its window; its own `forward` takes the whole window alone.
+
+    Padding of shorter clips is kept out of the convolutions and of the attention.
+
+    Args:
+        encoder (`WhisperEncoder`): The encoder.
+        input_features (`torch.Tensor` of shape `(clips, mel, frames)`): An even number of frames.
+        mask (`torch.Tensor` of shape `(clips, frames)`): 1 where a frame carries sound.
+
+    Returns:
+        `list[torch.Tensor]`: Hidden states of each layer, `(clips, frames / 2, width)`.
+    """
+    heard = mask.to(input_features)[:, None]
+    hidden = nn.functional.gelu(encoder.conv1(input_features * heard)) * heard
+    hidden = nn.functional.gelu(encoder.conv2(hidden)).transpose(1, 2)
+    hidden = hidden + encoder.embed_positions.weight[: hidden.shape[1]].to(hidden)
+    hidden = nn.functional.dropout(hidden, p=encoder.dropout, training=encoder.training)
+    unseen = ~frame_mask(mask, hidden)[:, None, None]
+    bias = torch.zeros_like(unseen, dtype=hidden.dtype).masked_fill(unseen, torch.finfo(hidden.dtype).min)
+    bias = bias.expand(-1, 1, hidden.shape[1], -1)
+    layers = [hidden]
+    for layer in encoder.layers:
+        layers.append(layer(layers[-1], bias))
+    layers[-1] = encoder.layer_norm(layers[-1])
+    return layers
 
 
 def frame_mask(mask: torch.Tensor | None, encoded: torch.Tensor) -> torch.Tensor:
