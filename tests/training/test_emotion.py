@@ -1,4 +1,4 @@
-"""Training of the extractor: its scores are the model's, only it learns, resuming is going on, the voice is what counts."""
+"""Training of the extractor: its scores are the model's, only it learns, resuming is going on, the voice counts."""
 
 import pytest
 import torch
@@ -118,7 +118,7 @@ def test_only_the_extractor_changes_and_its_encoders_do_not(processor, tmp_path)
 
 
 def test_an_exchanged_voice_takes_its_emotion_along(model, processor):
-    """Two voices are learned from features; then messages whose voices are exchanged are read, from sound to scores."""
+    """Two voices are learned from features; then messages whose voices are exchanged are read from their sound."""
     glad, low = item(0, "happy", ("audio", sound(1))), item(1, "sad", ("audio", sound(2)))
     training, batch = EmotionTraining(model), batch_of(model, processor, [glad, low])
     optimizer = torch.optim.Adam([weight for weight in training.parameters() if weight.requires_grad], lr=1e-2)
