@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -169,22 +170,19 @@ def join(pieces: list[Clip], num_frames: int) -> Clip:
 
 
 def show_emotions(found: list[ClipEmotion], labels: Sequence[str]):
-    """Prints a table: a row for each clip, and under it one for each window of its timeline."""
-    table = Table(header_style="bold")
-    table.add_column("clip")
-    table.add_column("seconds", justify="right")
-    table.add_column("emotion")
-    for label in labels:
-        table.add_column(label, justify="right")
+    """Prints for each clip its scores, and under them those of each window of its timeline."""
+    console = Console()
     for clip in found:
-        name = f"{escape(Path(clip.clip).name)} [dim]({' + '.join(clip.streams)})[/]"
-        rows = [(name, clip.whole), *(("", window) for window in clip.timeline)]
-        for number, (name, window) in enumerate(rows, 1):
+        console.print(f"[bold]{escape(clip.clip)}[/] [dim]({' and '.join(clip.streams)})[/]", soft_wrap=True)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        for heading in ("seconds", "emotion", *labels):
+            table.add_column(heading, justify="left" if heading == "emotion" else "right", no_wrap=True)
+        for window in (clip.whole, *clip.timeline):
             scores = [f"{window.scores[label]:.2f}" for label in labels]
             table.add_row(
-                name, f"{window.start:.1f}-{window.end:.1f}", window.label, *scores, end_section=number == len(rows)
+                f"{window.start:.1f}-{window.end:.1f}", window.label, *scores, end_section=window is clip.whole
             )
-    Console().print(table)
+        console.print(table)
 
 
 def plot_emotions(found: list[ClipEmotion], labels: Sequence[str], path: str | os.PathLike):
