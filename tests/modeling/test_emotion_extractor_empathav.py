@@ -1,0 +1,64 @@
+"""Whisper's encoder over what carries sound: as long as the sound, alike in every batch, a full window as before."""
+
+import pytest
+import torch
+
+from helpers import encode, relative_error, sound, user
+
+
+def inputs_of(processor, *lengths):
+    turns = [[user(("audio", sound(index, seconds=seconds)))] for index, seconds in enumerate(lengths)]
+    inputs = encode(processor, *turns)
+    return inputs["input_features"], inputs["input_features_mask"]
+
+
+def test_a_sound_that_fills_the_window_is_encoded_as_ever(model, processor):
+    features, mask = inputs_of(processor, 2.0)
+    assert mask.all()
+    extractor = model.model.extractor
+    assert relative_error(extractor.encode_audio(features, mask), extractor.encode_audio(features)) < 1e-5
+
+
+def test_as_many_tokens_as_there_is_sound(model, processor):
+    features, mask = inputs_of(processor, 0.5, 1.01)
+    frames = mask.sum(dim=1)
+    assert frames[0] < frames[1] < mask.shape[1]
+    encoded = model.model.extractor.encode_audio(features, mask)
+    assert encoded.shape[:3] == (2, len(model.model.extractor.audio_mix.logits), -(-int(frames[1]) // 2))
+
+
+@pytest.mark.parametrize("other", [0.1, 2.0])
+def test_what_a_clip_gives_does_not_depend_on_its_neighbours(model, processor, other):
+    extractor = model.model.extractor
+    features, mask = inputs_of(processor, 0.61, other)
+    alone = extractor(input_features=features[:1], input_features_mask=mask[:1])
+    beside = extractor(input_features=features, input_features_mask=mask)
+    assert relative_error(beside[:1], alone) < 1e-5
+
+
+def test_padding_does_not_count_whatever_stands_in_it(model, processor):
+    extractor = model.model.extractor
+    features, mask = inputs_of(processor, 0.61, 1.0)
+    noisy = torch.where(mask[:, None].bool(), features, torch.randn_like(features) * 10)
+    expected = extractor(input_features=features, input_features_mask=mask)
+    assert relative_error(extractor(input_features=noisy, input_features_mask=mask), expected) < 1e-5
+
+
+def test_features_and_their_mask_may_be_given_in_place_of_sound(model, processor):
+    extractor = model.model.extractor
+    features, mask = inputs_of(processor, 0.61, 1.0)
+    expected = extractor(input_features=features, input_features_mask=mask)
+    encoded = extractor.encode_audio(features, mask)
+    tokens = mask[:, : 2 * encoded.shape[2] : 2]
+    given = extractor(audio_features=encoded, input_features_mask=tokens)
+    assert relative_error(given, expected) < 1e-5
+
+
+def test_a_clip_without_sound_beside_one_with_is_defined(model, processor):
+    extractor = model.model.extractor
+    features, mask = inputs_of(processor, 0.61, 1.0)
+    mask[0] = 0
+    vectors = extractor(input_features=features, input_features_mask=mask, audio_mask=torch.tensor([0, 1]))
+    assert torch.isfinite(vectors).all()
+    alone = extractor(input_features=features[1:], input_features_mask=mask[1:])
+    assert relative_error(vectors[1:], alone) < 1e-5
