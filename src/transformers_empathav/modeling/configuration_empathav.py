@@ -137,6 +137,14 @@ class EmpathAVConfig(PreTrainedConfig):
             "AutoModelForCausalLM": "modeling_empathav.EmpathAVForCausalLM",
             "AutoProcessor": "processing_empathav.EmpathAVProcessor",
         }
+        self.custom_pipelines = {
+            "audio-visual-emotion": {
+                "impl": "emotion_pipeline_empathav.EmotionPipeline",
+                "pt": ["AutoModelForCausalLM"],
+                "default": {},
+                "type": "multimodal",
+            }
+        }
         self._check()
 
     def _check(self):
