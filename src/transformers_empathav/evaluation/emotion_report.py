@@ -30,7 +30,8 @@ def write_predictions(
     path: Path, trainer: EmotionTrainer, items: list[dict], cache: FeatureCache, group: Callable[[dict], str]
 ):
     """Scores held-out clips, with one stream alone too where clips have both, and writes them as JSON."""
-    labels = trainer.model.model.config.emotion_labels
+    model = trainer.accelerator.unwrap_model(trainer.model).model
+    labels = model.config.emotion_labels
     dataset = EmotionDataset(items, cache, labels)
     scores = {"trained": trainer.scores(dataset)}
     streams = [(window.audio is not None, window.video is not None) for window in cache.load(items[0])]
@@ -43,6 +44,7 @@ def write_predictions(
             "groups": [group(item) for item in items],
             "targets": dataset.targets,
             "scores": {name: values.tolist() for name, values in scores.items()},
+            "audio_layer_weights": model.model.extractor.audio_mix.logits.detach().float().softmax(0).tolist(),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content))
@@ -157,7 +159,7 @@ def write_report(
             if (targets == index).any()
         },
         "confusion": confusion_matrix(targets, predicted, len(labels)).tolist(),
-        "audio_layer_weights": model.model.extractor.audio_mix.logits.detach().float().softmax(0).tolist(),
+        "audio_layer_weights_by_fold": [fold["audio_layer_weights"] for fold in found],
     }
     alone = [name for name in scores if name.endswith(" alone") and name.startswith("trained")]
     if alone:
