@@ -40,6 +40,7 @@ from transformers_empathav.training.emotion import (
     EmotionDataset,
     EmotionTrainer,
     EmotionTraining,
+    fit_features,
     load_part,
     save_part,
     trained_tensors,
@@ -162,6 +163,7 @@ def train(script, training: TrainingArguments, wrapped: EmotionTraining, cache: 
         label_smoothing=script.label_smoothing,
         warmup_epochs=script.warmup_epochs,
     )
+    fit_features(wrapped.model, trainer.train_dataset)
     there = get_last_checkpoint(training.output_dir) if Path(training.output_dir).is_dir() else None
     trainer.train(resume_from_checkpoint=there if training.resume_from_checkpoint else None)
     return trainer

@@ -15,6 +15,7 @@ from transformers_empathav.training.emotion import (
     EmotionTrainer,
     EmotionTraining,
     balanced_weights,
+    fit_features,
     load_part,
     save_part,
 )
@@ -187,6 +188,19 @@ def test_accumulated_batches_equal_one_large_batch(processor, tmp_path):
         trainers.append(model)
     for one, other in zip(*(model.model.extractor.parameters() for model in trainers)):
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-8)
+
+
+def test_features_are_centred_and_brought_to_unit_spread(model, processor):
+    """After fitting, what the projection reads of the training clips has mean 0 and spread 1 in every channel."""
+    rows, extractor = dataset(model, processor, MIXED), model.model.extractor
+    fit_features(model, rows)
+    with torch.no_grad():
+        extractor.audio_mix.logits.copy_(torch.tensor([50.0, 0.0, 0.0]))  # one layer alone
+        windows = [window for index in range(len(rows)) for window in rows[index]["windows"]]
+        heard = [extractor.audio_mix(window.audio[None].float())[0] for window in windows if window.audio is not None]
+    heard = torch.cat(heard)
+    assert heard.mean(dim=0).abs().max() < 1e-2
+    assert (heard.std(dim=0, correction=0) - 1).abs().max() < 1e-2
 
 
 def test_rare_emotions_weigh_more_and_missing_ones_are_refused(model):

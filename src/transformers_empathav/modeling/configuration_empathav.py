@@ -183,6 +183,7 @@ def default_qformer_config() -> Blip2QFormerConfig:
         intermediate_size=1024,
         cross_attention_frequency=1,
         encoder_hidden_size=256,
+        initializer_range=0.0625,  # 256**-0.5: under the usual 0.02 so narrow a stack takes epochs to pass a signal on
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )

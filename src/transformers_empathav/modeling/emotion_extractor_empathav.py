@@ -27,15 +27,31 @@ def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 class LayerMix(nn.Module):
-    """A learned convex combination of an encoder's layers; equal shares before training."""
+    """
+    A learned convex combination of an encoder's layers; equal shares before training.
 
-    def __init__(self, num_layers: int):
+    A few channels of a transformer are so large that they would hide the others: training begins by fitting `shift`
+    and `scale`, by which each channel of each layer is centred and brought to unit spread. Until then they change
+    nothing.
+    """
+
+    def __init__(self, num_layers: int, width: int):
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(num_layers))
+        self.register_buffer("shift", torch.zeros(num_layers, width))
+        self.register_buffer("scale", torch.ones(num_layers, width))
 
     def forward(self, layers: torch.Tensor) -> torch.Tensor:
         """`(clips, layers, tokens, width)` to `(clips, tokens, width)`."""
-        return torch.einsum("l,cltw->ctw", self.logits.softmax(0).to(layers.dtype), layers)
+        shares = self.logits.softmax(0)[:, None] * self.scale
+        offset = (shares * self.shift).sum(dim=0)
+        return torch.einsum("lw,cltw->ctw", shares.to(layers.dtype), layers) - offset.to(layers.dtype)
+
+    @torch.no_grad()
+    def fit(self, mean: torch.Tensor, spread: torch.Tensor):
+        """Takes mean and standard deviation of each channel over training clips, both `(layers, width)`."""
+        self.shift.copy_(mean)
+        self.scale.copy_(1 / spread.clamp(min=1e-4))
 
 
 class AudioVisualEmotionExtractor(PreTrainedModel):
@@ -60,10 +76,11 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         width = config.qformer_config.encoder_hidden_size
         self.audio_tower = build_encoder(config.audio_config).requires_grad_(False)
         self.vision_tower = build_encoder(config.vision_config).requires_grad_(False)
-        self.audio_mix = LayerMix(config.audio_config.num_hidden_layers + 1)
+        self.audio_mix = LayerMix(config.audio_config.num_hidden_layers + 1, config.audio_config.hidden_size)
         # A convolutional tower widens from layer to layer; there its last feature map is read.
         equal_width = config.vision_config.model_type != FaceEncoderConfig.model_type
-        self.vision_mix = LayerMix(config.vision_config.num_hidden_layers + 1 if equal_width else 1)
+        layers = config.vision_config.num_hidden_layers + 1 if equal_width else 1
+        self.vision_mix = LayerMix(layers, config.vision_config.hidden_size)
         self.audio_projection = nn.Sequential(
             nn.LayerNorm(config.audio_config.hidden_size), nn.Linear(config.audio_config.hidden_size, width)
         )
@@ -84,11 +101,13 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             module.reset(std=0.1 * self.config.initializer_range)
         elif isinstance(module, LayerMix):
             init.zeros_(module.logits)
+            init.zeros_(module.shift)
+            init.ones_(module.scale)
         elif isinstance(module, nn.Linear):
-            init.normal_(module.weight, std=self.config.initializer_range)
+            init.normal_(module.weight, std=module.in_features**-0.5)
             init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
-            init.normal_(module.weight)
+            init.normal_(module.weight, std=0.1 if module is self.source_embedding else 1.0)
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)

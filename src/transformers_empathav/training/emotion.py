@@ -296,6 +296,25 @@ class EmotionTrainer(Trainer):
         return self.accelerator.unwrap_model(self.model).model
 
 
+@torch.no_grad()
+def fit_features(model: EmpathAVForCausalLM, dataset: EmotionDataset):
+    """Fits the centre and spread of the encoders' channels to the clips of a training side; done before training."""
+    sums: dict[str, list] = {}
+    for item in dataset.items:
+        for window in dataset.cache.load(item):
+            for stream, features in (("audio", window.audio), ("video", window.video)):
+                if features is not None:
+                    features = features.flatten(1, -2).double()
+                    parts = features.shape[1], features.sum(dim=1), features.square().sum(dim=1)
+                    known = sums.setdefault(stream, [0, 0, 0])
+                    known[:] = [old + new for old, new in zip(known, parts)]
+    extractor = model.model.extractor
+    for stream, (count, total, squares) in sums.items():
+        mean = total / count
+        spread = (squares / count - mean.square()).clamp(min=0).sqrt()
+        (extractor.audio_mix if stream == "audio" else extractor.vision_mix).fit(mean, spread)
+
+
 def balanced_weights(targets: list[int], config: EmpathAVConfig) -> torch.Tensor:
     """
     One weight a label, in inverse proportion to its count, with a mean of 1 over the rows.
