@@ -3,9 +3,12 @@
 # ///
 """
 Trains the MambaCompressor by reconstruction: the language model is frozen and has to write the conversation from its
-vectors. Stage 1 reads single utterances, stage 2 windows of a conversation.
+vectors. Three stages, each beginning from the one before: the vectors learn to spell (no language model is run), then
+single utterances are reconstructed, then windows of a conversation.
 
-    accelerate launch recipes/compressor.py --config recipes/configs/compressor_smollm2-135m.yaml
+    accelerate launch recipes/compressor.py --config recipes/configs/compressor_smollm2-135m_0_spelling.yaml
+    accelerate launch recipes/compressor.py --config recipes/configs/compressor_smollm2-135m_1_utterances.yaml
+    accelerate launch recipes/compressor.py --config recipes/configs/compressor_smollm2-135m_2_conversations.yaml
 
 Corpora are `meld`, `empathetic_dialogues` and `esconv` in the folder that EMPATHAV_DATA names, or your own JSON lines.
 Interrupted, the same command with `--resume_from_checkpoint true` goes on where the last checkpoint was written.
@@ -14,6 +17,7 @@ Interrupted, the same command with `--resume_from_checkpoint true` goes on where
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 from transformers import TrainingArguments
@@ -29,6 +33,7 @@ from transformers_empathav.training.reconstruction import (
     load_part,
     save_part,
 )
+from transformers_empathav.training.spelling import Spelling
 from transformers_empathav.training.throughput import ThroughputCallback
 
 
@@ -37,8 +42,12 @@ class ScriptArguments:
     checkpoint: str = field(metadata={"help": "EmpathAV checkpoint whose compressor is trained."})
     corpora: list[str] = field(default_factory=lambda: ["meld"], metadata={"help": "Corpora to train on."})
     eval_corpus: str = field(default="meld", metadata={"help": "Corpus whose dev split is evaluated."})
-    utterances: int = field(default=1, metadata={"help": "Messages in a window: 1 in stage 1, more in stage 2."})
+    objective: Literal["spelling", "reconstruction"] = field(
+        default="reconstruction", metadata={"help": "What is learnt: see Spelling and Reconstruction."}
+    )
+    utterances: int = field(default=1, metadata={"help": "Messages in a window, at most: 1 for single utterances."})
     max_tokens: int = field(default=64, metadata={"help": "Longest message, in tokens."})
+    emotions: bool = field(default=False, metadata={"help": "Whether emotions of messages are read, as in use."})
     eval_windows: int = field(default=128, metadata={"help": "Windows of the dev split that are evaluated."})
     compressor: str | None = field(
         default=None, metadata={"help": "Trained compressor to begin from, a safetensors file."}
@@ -46,24 +55,31 @@ class ScriptArguments:
     llm_dtype: str = field(
         default="bfloat16", metadata={"help": "Of the frozen weights; float32 where a CPU is faster in it."}
     )
+    attn_implementation: str | None = field(
+        default=None, metadata={"help": "Of the language model; eager where the backward pass of sdpa is slow."}
+    )
 
 
 def main(script: ScriptArguments, training: TrainingArguments):
     logging.basicConfig(level=logging.INFO)
     model = EmpathAVForCausalLM.from_pretrained(script.checkpoint, dtype=getattr(torch, script.llm_dtype))
     processor = EmpathAVProcessor.from_pretrained(script.checkpoint)
-    reconstruction = Reconstruction(model)
+    if script.attn_implementation is not None:
+        model.model.language_model.set_attn_implementation(script.attn_implementation)
+    lesson = {"spelling": Spelling, "reconstruction": Reconstruction}[script.objective](model)
     if script.compressor is not None:
         load_part(model, script.compressor)
+    else:
+        model.model.compressor.open()
 
     conversations = [item for name in script.corpora for item in load_corpus(name, "train")]
     held_out = load_corpus(script.eval_corpus, "dev")
     trainer = CompressorTrainer(
-        model=reconstruction,
+        model=lesson,
         args=training,
-        train_dataset=windows(conversations, script.utterances, seed=training.seed),
+        train_dataset=windows(conversations, script.utterances, seed=training.seed, vary=True),
         eval_dataset=windows(held_out, script.utterances)[: script.eval_windows],
-        data_collator=ReconstructionCollator(processor, script.max_tokens),
+        data_collator=ReconstructionCollator(processor, script.max_tokens, emotions=script.emotions),
         callbacks=[ThroughputCallback()],
     )
     trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)

@@ -24,7 +24,7 @@ SCHEMA = {
     "transcript": str,
     "response": str,
     "emotion": {"label": str, "scores": dict.fromkeys(EMOTION_LABELS, float)},
-    "memory": dict.fromkeys(("utterances", "vectors", "bytes"), int),
+    "memory": dict.fromkeys(("utterances", "vectors", "bytes", "merged_utterances"), int),
     "seconds": dict.fromkeys(("load", "media", "transcribe", "compress", "generate"), float),
 }
 SHORT = ("--max-new-tokens", "8")
@@ -298,6 +298,35 @@ def test_memory_file_holds_what_the_figures_say(checkpoint, tmp_path):
     tensors = load_file(tmp_path / "memory.safetensors")
     assert figures["bytes"] == sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     assert torch.equal(tensors["lengths"], torch.tensor([figures["vectors"]]))
+
+
+def test_a_memory_is_shown_with_its_turns_speakers_and_bytes(checkpoint, tmp_path):
+    for text in ("Hello", "Bye"):
+        figures = answered(checkpoint, "--text", text, "--memory", tmp_path / "one")["memory"]
+    shown = CliRunner().invoke(app, ["memory", str(tmp_path / "one"), "--checkpoint", str(checkpoint), "--json"])
+    assert shown.exit_code == 0, shown.stderr
+    report = json.loads(shown.stdout)
+    assert {name: report[name] for name in figures} == figures
+    assert [group["turn"] for group in report["groups"]] == [0, 1, 2, 3]
+    assert [group["role"] for group in report["groups"]] == ["user", "assistant"] * 2
+    assert all(isinstance(group["text"], str) for group in report["groups"])
+    table = CliRunner().invoke(app, ["memory", str(tmp_path / "one")]).stdout
+    assert "4 utterances" in table and "assistant" in table and f"{figures['bytes']:,} bytes" in table
+
+
+def test_a_budget_merges_and_says_so(checkpoint, tmp_path):
+    for _ in range(4):
+        figures = answered(checkpoint, "--text", "Hi", "--memory", tmp_path / "one", "--max-vectors", "8")["memory"]
+    assert figures["vectors"] <= 8 and figures["utterances"] == 8 and figures["merged_utterances"] > 0
+    table = CliRunner().invoke(app, ["memory", str(tmp_path / "one")]).stdout
+    assert f"{figures['merged_utterances']} of them merged" in table
+
+
+def test_a_memory_that_cannot_be_shown_says_why(checkpoint, tmp_path):
+    for said in ("No memory at", "damaged"):
+        result = CliRunner().invoke(app, ["memory", str(tmp_path)])
+        assert result.exit_code == 2 and said in result.stderr and len(result.stderr.splitlines()) == 1
+        (tmp_path / "memory.safetensors").write_bytes(b"nothing")
 
 
 def test_a_history_that_is_not_utf8_names_its_line_and_a_byte_order_mark_is_fine(checkpoint, tmp_path):

@@ -103,6 +103,10 @@ def respond(
     ] = None,
     asr: Annotated[str | None, typer.Option(help="Speech recogniser of transformers: Hub id or directory.")] = None,
     transcribe: Annotated[bool, typer.Option("--transcribe/--no-transcribe", help="Recognise speech.")] = True,
+    max_vectors: Annotated[
+        int | None,
+        typer.Option(min=1, help="Budget of a new memory, in vectors; half the model's positions by default."),
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 96,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ):
@@ -125,7 +129,7 @@ def respond(
         from .responding import Responder
 
         known = ConversationMemory.from_pretrained(memory) if memory and (memory / MEMORY_FILE).exists() else None
-        responder = Responder(checkpoint, asr=asr if transcribe else "")
+        responder = Responder(checkpoint, asr=asr if transcribe else "", max_vectors=max_vectors)
         if known is not None:
             known = known.to(responder.device)
         reply = responder(clips or [], text, messages, known, max_new_tokens)
@@ -142,6 +146,46 @@ def respond(
                 raise OSError(
                     f"--memory {memory} cannot be written ({error}): name a directory where you may."
                 ) from None
+
+
+@app.command("memory")
+def inspect_memory(
+    directory: Annotated[Path, typer.Argument(help="Directory of a memory, as --memory of `respond` names it.")],
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(help="Checkpoint that made it, to show what its language model reads out of it."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+):
+    """Show what a memory holds: turns, speakers, bytes, and what the language model reads out of it."""
+    quiet_libraries()
+    with one_line_errors():
+        from .modeling.conversation_memory_empathav import ROLES, ConversationMemory
+
+        memory = ConversationMemory.from_pretrained(directory)
+        if len(memory) != 1:
+            raise ValueError(f"{directory} holds {len(memory)} conversations: save the one to be shown by itself.")
+        size = memory.vectors_per_utterance
+        turns, roles = memory.turns[0, ::size].tolist(), memory.roles[0, ::size].tolist()
+        rows = [
+            {"turn": turn, "utterances": count, "role": ROLES[role]}
+            for turn, count, role in zip(turns, memory.spans()[0].tolist(), roles)
+        ]
+        if checkpoint is not None:
+            from .recall import recall
+            from .responding import Responder
+
+            responder = Responder(checkpoint, asr="")
+            texts = recall(responder.model, responder.processor, memory.to(responder.device))
+            rows = [{**row, "text": text} for row, text in zip(rows, texts)]
+        if as_json:
+            from .responding import held
+
+            print(json.dumps({**held(memory), "max_vectors": memory.max_vectors, "groups": rows}))
+        else:
+            from .display import show_memory
+
+            show_memory(memory, rows)
 
 
 @app.command()

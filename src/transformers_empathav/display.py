@@ -7,6 +7,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from .modeling.conversation_memory_empathav import ConversationMemory
 from .responding import Reply
 
 
@@ -16,6 +17,21 @@ def show_heading(text: str):
 
 def show_note(text: str):
     Console().print(f"[italic]{escape(text)}\n")
+
+
+def size_of(memory: ConversationMemory) -> str:
+    """What a memory holds, in one line."""
+    merged = f", {memory.merged_utterances} of them merged" if memory.merged_utterances else ""
+    return f"{memory.num_utterances} utterances{merged} in {memory.num_vectors} vectors, {memory.nbytes:,} bytes"
+
+
+def show_memory(memory: ConversationMemory, rows: list[dict]):
+    """Prints the utterances of a memory."""
+    table = Table("turn", "who", "what the language model reads", title=size_of(memory), title_justify="left")
+    for row in rows:
+        turn = str(row["turn"]) if row["utterances"] == 1 else f"{row['turn']}-{row['turn'] + row['utterances'] - 1}"
+        table.add_row(turn, row["role"], escape(row.get("text", "")))
+    Console().print(table)
 
 
 def show_reply(reply: Reply):
@@ -31,10 +47,7 @@ def show_reply(reply: Reply):
     console.print(bars)
     console.print(Panel(Text(reply.response), title="response", title_align="left"))
     memory = reply.memory
-    console.print(
-        f"[dim]memory  [/dim] {memory.num_utterances} utterances in {memory.num_vectors} vectors, "
-        f"{memory.nbytes:,} bytes"
-    )
+    console.print("[dim]memory  [/dim] " + size_of(memory))
     console.print(
         "[dim]seconds [/dim] " + ", ".join(f"{stage} {took:.2f}" for stage, took in reply.seconds.items()) + "\n"
     )

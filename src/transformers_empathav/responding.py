@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -51,18 +51,23 @@ class Reply:
 
     def to_dict(self) -> dict:
         """What `empathav respond --json` prints."""
-        held = {
-            "utterances": self.memory.num_utterances,
-            "vectors": self.memory.num_vectors,
-            "bytes": self.memory.nbytes,
-        }
         return {
             "transcript": self.transcript,
             "response": self.response,
             "emotion": {"label": self.label, "scores": self.emotion},
-            "memory": held,
+            "memory": held(self.memory),
             "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
         }
+
+
+def held(memory: ConversationMemory) -> dict[str, int]:
+    """The sizes of a memory."""
+    return {
+        "utterances": memory.num_utterances,
+        "vectors": memory.num_vectors,
+        "bytes": memory.nbytes,
+        "merged_utterances": memory.merged_utterances,
+    }
 
 
 class Responder:
@@ -75,19 +80,29 @@ class Responder:
             A speech recogniser of transformers for turns without text; the checkpoint's own `asr` folder by default,
             `""` for none.
         device (`str`, *optional*): CUDA where there is one by default.
+        max_vectors (`int`, *optional*):
+            Budget of a memory that has none of its own; half the language model's positions by default. Beyond it the
+            oldest utterances are merged.
 
     Raises:
         `ValueError`: the checkpoint is damaged or of another kind of model.
         `OSError`: there is no such checkpoint.
     """
 
-    def __init__(self, checkpoint: str | os.PathLike, asr: str | None = None, device: str | None = None):
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike,
+        asr: str | None = None,
+        device: str | None = None,
+        max_vectors: int | None = None,
+    ):
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         # Few CPUs multiply in bfloat16; where it is emulated, float32 is several times faster.
         dtype = torch.float32 if self.device.type == "cpu" else "auto"
         started = perf_counter()
         self.model = load_model(checkpoint, dtype).to(self.device).eval()
         self.processor = EmpathAVProcessor.from_pretrained(checkpoint)
+        self.max_vectors = max_vectors or self.processor.tokenizer.model_max_length // 2
         self.load_seconds = perf_counter() - started
         own = Path(checkpoint) / ASR_FOLDER
         self.asr_name = asr if asr is not None else str(own) if own.is_dir() else None
@@ -161,6 +176,10 @@ class Responder:
                 f"{max_new_tokens} new tokens are more than the {positions} positions of the language model."
             )
         self.check_memory(memory)
+        if memory is None:
+            memory = self.model.empty_memory()
+        if memory.max_vectors is None:
+            memory = replace(memory, max_vectors=self.max_vectors)
         older = list(history)
         if older and isinstance(older[0], dict) and older[0].get("role") == "system":
             older = older[1:]  # it heads every prompt, and is no part of what was said

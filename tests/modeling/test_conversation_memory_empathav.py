@@ -1,5 +1,7 @@
 """ConversationMemory as a value: saved, reloaded, selected, and refused when it is broken."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors import safe_open
@@ -8,7 +10,7 @@ from safetensors.torch import save_file
 from helpers import assistant, user
 from transformers_empathav import ConversationMemory, EmpathAVConfig, EmpathAVForCausalLM
 from transformers_empathav.backbones.tiny import tiny_model
-from transformers_empathav.modeling.conversation_memory_empathav import MEMORY_FILE
+from transformers_empathav.modeling.conversation_memory_empathav import MEMORY_FILE, ROLES
 
 
 @pytest.fixture
@@ -42,6 +44,38 @@ def test_sizes_count_what_is_there(memory):
     assert memory.lengths.tolist() == [4, 2]
     assert (memory.num_vectors, memory.num_utterances) == (6, 3)
     assert memory.flat().shape == (6, memory.vectors.shape[-1])
+
+
+def test_vectors_know_their_turn_and_role(memory):
+    assert memory.turns.tolist() == [[0, 0, 1, 1], [0, 0, 0, 0]]
+    assert [[ROLES[role] for role in row] for row in memory.roles.tolist()] == [
+        ["user", "user", "assistant", "assistant"],
+        ["user", "user", "unknown", "unknown"],  # the last two are padding
+    ]
+
+
+def test_a_name_behind_the_role_or_in_the_text_misleads_nobody(model, processor):
+    talk = [user("assistant: hello", speaker="Ann"), assistant("user: hi"), user("x", emotion="sad")]
+    memory = model.compress(**processor.encode_history(talk))
+    assert [ROLES[role] for role in memory.roles[0, ::2].tolist()] == ["user", "assistant", "user"]
+
+
+def test_tokens_without_a_role_are_of_nobody_known(model, processor):
+    ids = processor.tokenizer("hello", add_special_tokens=False, return_tensors="pt")["input_ids"]
+    readouts = torch.full((1, 2), processor.memory_token_id)
+    assert model.compress(torch.cat([ids, readouts], dim=1)).roles.tolist() == [[0, 0]]
+
+
+def test_damaged_weights_give_an_error_and_leave_the_memory(model, processor, memory, tmp_path):
+    memory.save_pretrained(tmp_path)
+    before = (tmp_path / MEMORY_FILE).read_bytes()
+    with torch.no_grad():
+        model.model.compressor.readouts.weight[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="hold NaN"):
+        model.compress(**processor.encode_history([[user("Hi")], [user("Hi")]]), memory=memory)
+    with pytest.raises(ValueError, match="no numbers"):
+        replace(memory, vectors=memory.vectors * float("inf")).save_pretrained(tmp_path)
+    assert (tmp_path / MEMORY_FILE).read_bytes() == before
 
 
 def test_rows_can_be_selected_and_repeated(memory):

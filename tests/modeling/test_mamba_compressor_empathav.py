@@ -74,11 +74,23 @@ def test_a_memory_stays_as_it_is_when_it_is_continued(any_model, processor):
     assert torch.equal(first.vectors, before[0]) and torch.equal(first.state.ssm, before[1])
 
 
+def test_an_utterance_of_ten_thousand_tokens_leaves_its_vectors(any_model, processor):
+    history = processor.encode_history([{"role": "user", "content": "word " * 2000}, TURNS[0]])
+    assert history["history_input_ids"].shape[1] > 10_000
+    memory = any_model.compress(**history)
+    assert memory.lengths.tolist() == [4] and memory.is_finite()
+    pieces = None
+    for piece in history["history_input_ids"].split(3001, dim=1):
+        pieces = any_model.compress(piece, memory=pieces)
+    same(memory, pieces)
+
+
 def test_the_state_does_not_grow(any_model, processor):
     short = any_model.compress(**processor.encode_history(TURNS[:1]))
     long = any_model.compress(**processor.encode_history(TURNS * 4))
     assert short.state.ssm.shape == long.state.ssm.shape
-    assert long.nbytes - short.nbytes == (long.num_vectors - short.num_vectors) * long.vectors.shape[-1] * 4
+    per_vector = long.vectors.shape[-1] * 4 + 8 + 1  # its values, its turn and its role
+    assert long.nbytes - short.nbytes == (long.num_vectors - short.num_vectors) * per_vector
 
 
 def test_vectors_have_the_norm_of_the_embeddings(processor):

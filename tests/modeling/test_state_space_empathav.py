@@ -236,7 +236,8 @@ def test_padding_gets_no_gradient_and_leaves_the_others_alone(kind):
 
 @KINDS
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_computes_in_float32(kind, dtype):
+def test_half_precision_computes_in_float32(kind, dtype, monkeypatch):
+    monkeypatch.setattr(state_space, "cpu_multiplies_bfloat16", lambda: False)
     stack = stack_of(kind, dtype)
     widened = copy.deepcopy(stack).float()
     inputs = inputs_of(dtype=dtype)
@@ -249,6 +250,18 @@ def test_half_precision_computes_in_float32(kind, dtype):
     assert error(outputs.float(), expected) < torch.finfo(dtype).eps
     stack(inputs)[0].float().sum().backward()
     assert all(p.grad.dtype == dtype and p.grad.isfinite().all() for p in stack.parameters())
+
+
+@KINDS
+def test_bfloat16_products_keep_the_state_in_float32(kind, monkeypatch):
+    monkeypatch.setattr(state_space, "cpu_multiplies_bfloat16", lambda: True)
+    stack, inputs = stack_of(kind, torch.bfloat16), inputs_of(dtype=torch.bfloat16)
+    with torch.no_grad():
+        outputs, state = stack(inputs)
+        expected, expected_state = copy.deepcopy(stack).float()(inputs.float())
+    assert outputs.dtype == torch.bfloat16 and state.ssm.dtype == torch.float32
+    assert error(state.ssm, expected_state.ssm) < 0.05
+    assert error(outputs.float(), expected) < 0.05
 
 
 def test_autocast_leaves_the_scan_in_float32():

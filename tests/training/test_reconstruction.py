@@ -8,6 +8,7 @@ from transformers import TrainingArguments
 
 from helpers import relative_error
 from transformers_empathav.backbones.tiny import tiny_model
+from transformers_empathav.recall import memory_frame
 from transformers_empathav.training.reconstruction import (
     PART_FILE,
     CompressorTrainer,
@@ -53,6 +54,26 @@ def test_a_long_message_is_cut_alike_for_reader_and_writer(processor):
     assert "abcdef" not in processor.tokenizer.decode(cut["history_input_ids"][0])
 
 
+def test_emotions_are_read_and_not_taught(processor):
+    window = [[{"role": "user", "content": "no", "emotion": "sad"}, message("assistant", "oh")]]
+    batch = ReconstructionCollator(processor, emotions=True)(window)
+    assert "user (sad): no" in processor.tokenizer.decode(batch["history_input_ids"][0])
+    assert processor.tokenizer.decode(batch["labels"][batch["labels"] != -100]) == " no\n oh\n"
+    silent = ReconstructionCollator(processor)(window)
+    assert "sad" not in processor.tokenizer.decode(silent["history_input_ids"][0])
+
+
+def test_the_newest_messages_can_stand_verbatim_in_place_of_the_memory(processor):
+    texts = []
+    for verbatim in (0, 1, 9):
+        batch = ReconstructionCollator(processor, verbatim=verbatim)(WINDOWS[1:2])
+        ids = batch["input_ids"][0][batch["labels"][0].eq(-100).cumprod(0).bool()]  # what precedes the taught text
+        assert processor.memory_token_id not in ids and "history_input_ids" not in batch
+        texts.append(processor.tokenizer.decode(ids))
+    assert [text.count("nothing") for text in texts] == [0, 1, 1]
+    assert [text.count("what is it?") for text in texts] == [0, 0, 1]
+
+
 def test_losses_are_those_of_the_model_with_labels(model, batch):
     losses, _, rows = text_losses(model, batch)
     assert relative_error(losses.mean(), model(**batch).loss) < 1e-5
@@ -71,7 +92,7 @@ def test_the_own_column_is_the_loss_and_the_other_column_is_not(model, processor
 
 def test_no_memory_means_the_prompt_without_placeholders(model, processor, batch):
     bare = without_memory(batch, model.config.memory_token_id)
-    frame_before, frame_after = ReconstructionCollator(processor)._frame()
+    frame_before, frame_after = memory_frame(processor)
     row = bare["input_ids"][0][bare["attention_mask"][0].bool()]
     words = processor.tokenizer("user: I lost my job\n", add_special_tokens=False)["input_ids"]
     assert row.tolist() == frame_before + frame_after + words

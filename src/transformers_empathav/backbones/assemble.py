@@ -18,7 +18,7 @@ from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
 from . import ASR_FOLDER
 from .parts import choose_placeholders, load_audio, load_language_model, load_vision, window_seconds
-from .prompts import emotion_prompt, turn_markers
+from .prompts import emotion_prompt, role_token_ids, turn_markers
 from .wheels import sha256
 
 
@@ -205,6 +205,7 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
         emotion_label_ids=emotion_label_ids,
         user_turn_ids=user_turn_ids,
         turn_end_ids=turn_end_ids,
+        role_token_ids=role_token_ids(processor),
     )
     model = EmpathAVForCausalLM(config).eval()
     model.model.language_model.load_state_dict(llm.base_model.state_dict())
@@ -212,8 +213,8 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
     model.model.extractor.audio_tower.load_state_dict(audio_tower.state_dict())
     model.model.extractor.vision_tower.load_state_dict(vision_tower.state_dict())
     *_, anchor_id = tokenizer(ANCHOR_TEXT, add_special_tokens=False)["input_ids"]
-    for part in (model.model.extractor, model.model.compressor):
-        part.embedding_projection.fit_to(llm.get_input_embeddings().weight, anchor_id)
+    for part in (model.model.extractor.embedding_projection, model.model.compressor):
+        part.fit_to(llm.get_input_embeddings().weight, anchor_id)
     suppressed = model.generation_config.suppress_tokens
     model.generation_config = llm.generation_config
     model.generation_config.suppress_tokens = [*(llm.generation_config.suppress_tokens or []), *suppressed]

@@ -1,6 +1,7 @@
 """What a configuration must know of its tokenizer: the emotion prompt, the labels, and the marks of a user turn."""
 
 from ..modeling.configuration_empathav import EMOTION_LABELS
+from ..processing.messages_empathav import ROLES
 from ..processing.processing_empathav import EmpathAVProcessor
 
 
@@ -22,6 +23,11 @@ def emotion_prompt(processor: EmpathAVProcessor) -> tuple[list[int], list[list[i
     prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     label_ids = [tokenizer(" " + label, add_special_tokens=False)["input_ids"] for label in EMOTION_LABELS]
     return prompt_ids, label_ids
+
+
+def role_token_ids(processor: EmpathAVProcessor) -> dict[str, list[int]]:
+    """Token ids of the name of each role, as it begins an utterance of the history."""
+    return {role: processor.tokenizer(role, add_special_tokens=False)["input_ids"] for role in ROLES}
 
 
 def turn_markers(processor: EmpathAVProcessor) -> tuple[list[int], list[int]]:

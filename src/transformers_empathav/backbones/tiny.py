@@ -15,7 +15,7 @@ from transformers import (
 from ..modeling.configuration_empathav import EmpathAVConfig, FaceEncoderConfig
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
-from .prompts import emotion_prompt, turn_markers
+from .prompts import emotion_prompt, role_token_ids, turn_markers
 
 
 CHAT_TEMPLATE = (
@@ -134,6 +134,7 @@ def tiny_config(processor: EmpathAVProcessor, **kwargs) -> EmpathAVConfig:
         "emotion_label_ids": label_ids,
         "user_turn_ids": user_turn_ids,
         "turn_end_ids": turn_end_ids,
+        "role_token_ids": role_token_ids(processor),
     }
     return EmpathAVConfig(**{**defaults, **kwargs})
 

@@ -152,13 +152,17 @@ def load_corpus(name: str, split: str) -> list[dict]:
     return loaders[name](Path(root) / name, split)
 
 
-def windows(conversations: list[dict], size: int, seed: int = 0) -> list[list[dict]]:
-    """Consecutive, disjoint windows of up to `size` non-empty messages, shuffled."""
-    cut = []
+def windows(conversations: list[dict], size: int, seed: int = 0, vary: bool = False) -> list[list[dict]]:
+    """Consecutive, disjoint windows of `size` non-empty messages or the rest, shuffled; `vary` draws 1 to `size`."""
+    cut, random_ = [], random.Random(seed)
     for conversation in conversations:
         messages = [message for message in conversation["messages"] if message["content"].strip()]
-        cut += [messages[start : start + size] for start in range(0, len(messages), size)]
-    random.Random(seed).shuffle(cut)
+        start = 0
+        while start < len(messages):
+            end = start + (random_.randint(1, size) if vary else size)
+            cut.append(messages[start:end])
+            start = end
+    random_.shuffle(cut)
     return cut
 
 

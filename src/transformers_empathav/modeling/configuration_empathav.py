@@ -85,6 +85,9 @@ class EmpathAVConfig(PreTrainedConfig):
             is that turn.
         turn_end_ids (`list[int]`, *optional*):
             Token ids that close a turn.
+        role_token_ids (`dict[str, list[int]]`, *optional*):
+            Token ids of each role's name, with which an utterance of the history begins; by them a memory knows whose
+            utterances it holds.
         compressor_fingerprint (`str`, *optional*):
             Digest of the compressor and the embeddings it reads, written by `save_pretrained`. A memory carries it,
             and another compressor refuses that memory.
@@ -113,6 +116,7 @@ class EmpathAVConfig(PreTrainedConfig):
     emotion_label_ids: list[list[int]] | None = None
     user_turn_ids: list[int] | tuple[int, ...] = ()
     turn_end_ids: list[int] | tuple[int, ...] = ()
+    role_token_ids: dict[str, list[int]] | None = None
     compressor_fingerprint: str | None = None
     initializer_range: float = 0.02
 
@@ -130,6 +134,7 @@ class EmpathAVConfig(PreTrainedConfig):
             self.compressor_config = default_compressor_config(self.text_config.hidden_size)
         self.tie_word_embeddings = getattr(self.text_config, "tie_word_embeddings", False)
         self.emotion_labels = list(self.emotion_labels)
+        self.role_token_ids = self.role_token_ids or {}
         # Saving one class records that class alone: the whole map is written here, so that any part loads the others.
         self.auto_map = {
             "AutoConfig": "configuration_empathav.EmpathAVConfig",

@@ -8,12 +8,18 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch.nn.utils.rnn import pad_sequence
 
+from .memory_budget_empathav import length_within, merge_oldest
 from .state_space_empathav import StateSpaceState
 
 
 MEMORY_FILE = "memory.safetensors"
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
+# What `ConversationMemory.roles` counts; `several` is whose merged utterances are of more than one role.
+ROLES = ("unknown", "system", "user", "assistant", "several")
+
+ROW_TENSORS = ("vectors", "lengths", "turns", "roles", "unfinished")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,19 +34,53 @@ class ConversationMemory:
             What the language model reads, right-padded with zeros.
         lengths (`torch.Tensor` of shape `(batch,)`):
             How many vectors each conversation has.
+        turns (`torch.Tensor` of shape `(batch, vectors)`):
+            Number, from 0, of the utterance that each vector stands for; of the first one where several were merged.
+        roles (`torch.Tensor` of shape `(batch, vectors)`):
+            Whose utterance it is, as an index into `ROLES`.
         state ([`StateSpaceState`]):
             Where the compressor stopped reading; of a size that does not grow with the conversation.
+        unfinished (`torch.Tensor` of shape `(batch, 2)`):
+            Of an utterance whose read-outs have not all been read: how many of its tokens were, and its role.
         vectors_per_utterance (`int`):
             Vectors that each utterance left.
+        max_vectors (`int`, *optional*):
+            Budget of each conversation. Beyond it the oldest utterances are merged, see [`merge_oldest`]; without one
+            the memory is exact.
         fingerprint (`str`, *optional*):
             Of the compressor that made it, see [`EmpathAVConfig`].
     """
 
     vectors: torch.Tensor
     lengths: torch.Tensor
+    turns: torch.Tensor
+    roles: torch.Tensor
     state: StateSpaceState
+    unfinished: torch.Tensor
     vectors_per_utterance: int
+    max_vectors: int | None = None
     fingerprint: str | None = None
+
+    def __post_init__(self):
+        if self.max_vectors is not None and self.max_vectors < 2 * self.vectors_per_utterance:
+            raise ValueError(
+                f"max_vectors={self.max_vectors} leaves no room for two utterances of {self.vectors_per_utterance} "
+                "vectors each: raise it, or leave it out for a memory without a budget."
+            )
+
+    @classmethod
+    def empty(cls, state: StateSpaceState, hidden_size: int, dtype: torch.dtype, **fields) -> "ConversationMemory":
+        """The memory of conversations of which nothing was read, one for each row of `state`."""
+        rows, device = state.ssm.shape[1], state.ssm.device
+        return cls(
+            vectors=torch.zeros(rows, 0, hidden_size, dtype=dtype, device=device),
+            lengths=torch.zeros(rows, dtype=torch.long, device=device),
+            turns=torch.zeros(rows, 0, dtype=torch.long, device=device),
+            roles=torch.zeros(rows, 0, dtype=torch.int8, device=device),
+            state=state,
+            unfinished=torch.zeros(rows, 2, dtype=torch.long, device=device),
+            **fields,
+        )
 
     def __len__(self) -> int:
         return self.vectors.shape[0]
@@ -52,13 +92,24 @@ class ConversationMemory:
 
     @property
     def num_utterances(self) -> int:
-        """Utterances held, all conversations of the batch together."""
-        return self.num_vectors // self.vectors_per_utterance
+        """Utterances that they stand for, all conversations of the batch together."""
+        return int((self._vectors_read() // self.vectors_per_utterance).sum())
+
+    @property
+    def merged_utterances(self) -> int:
+        """Utterances that share their vectors with others because of `max_vectors`."""
+        spans = self.spans()
+        return int(spans[spans > 1].sum())
 
     @property
     def nbytes(self) -> int:
-        """Bytes of vectors and state."""
+        """Bytes of everything that is saved."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self._tensors().values())
+
+    def length_after(self, row: int, utterances: int) -> int:
+        """How many vectors a conversation has once so many more utterances were read."""
+        length = int(self.lengths[row]) + utterances * self.vectors_per_utterance
+        return length_within(length, self.vectors_per_utterance, self.max_vectors)
 
     def flat(self) -> torch.Tensor:
         """The vectors of all conversations in reading order, without padding: `(num_vectors, text_hidden_size)`."""
@@ -68,51 +119,106 @@ class ConversationMemory:
         """`(batch, vectors)`, true where a vector is no padding."""
         return torch.arange(self.vectors.shape[1], device=self.vectors.device) < self.lengths[:, None]
 
+    def spans(self) -> torch.Tensor:
+        """`(batch, groups)`, how many utterances each group of `vectors_per_utterance` vectors stands for."""
+        if not self.turns.shape[1]:
+            return self.turns
+        first = self.turns[:, :: self.vectors_per_utterance]
+        group = torch.arange(first.shape[1], device=first.device)
+        groups, read = (-(-count // self.vectors_per_utterance) for count in (self.lengths, self._vectors_read()))
+        following = torch.where(group == groups[:, None] - 1, read[:, None], first.roll(-1, dims=1))
+        return (following - first).masked_fill(group >= groups[:, None], 0)
+
     def select(self, rows: torch.Tensor) -> "ConversationMemory":
         """The memories of some rows of the batch, in that order; a row may come several times."""
-        return replace(self, vectors=self.vectors[rows], lengths=self.lengths[rows], state=self.state.select(rows))
+        return self._map(lambda tensor: tensor[rows], state=self.state.select(rows))
 
     def to(self, device: torch.device | str) -> "ConversationMemory":
-        return replace(
-            self, vectors=self.vectors.to(device), lengths=self.lengths.to(device), state=self.state.to(device)
-        )
+        return self._map(lambda tensor: tensor.to(device), state=self.state.to(device))
 
-    def extended(self, vectors: torch.Tensor, counts: torch.Tensor, state: StateSpaceState) -> "ConversationMemory":
+    def append(
+        self,
+        vectors: torch.Tensor,
+        roles: torch.Tensor,
+        counts: torch.Tensor,
+        state: StateSpaceState,
+        unfinished: torch.Tensor,
+    ) -> "ConversationMemory":
         """
         This memory with further vectors.
 
         Args:
             vectors (`torch.Tensor` of shape `(sum(counts), text_hidden_size)`): New vectors in reading order.
+            roles (`torch.Tensor` of shape `(sum(counts),)`): Whose utterance each is of.
             counts (`torch.Tensor` of shape `(batch,)`): How many of them each conversation gets.
             state ([`StateSpaceState`]): Where the compressor stopped.
+            unfinished (`torch.Tensor` of shape `(batch, 2)`): What it has read of an unfinished utterance.
         """
-        lengths = self.lengths + counts
-        padded = vectors.new_zeros(len(self), int(lengths.max()), vectors.shape[-1])
-        position = torch.arange(padded.shape[1], device=padded.device)
-        old = position < self.lengths[:, None]
-        padded = padded.masked_scatter(old[..., None], self.flat().to(padded.dtype))
-        padded = padded.masked_scatter(((position < lengths[:, None]) & ~old)[..., None], vectors)
-        return replace(self, vectors=padded, lengths=lengths, state=state)
+        counted = zip(self._vectors_read().tolist(), counts.tolist())
+        index = torch.cat([torch.arange(read, read + count, device=counts.device) for read, count in counted])
 
-    def without_first(self, counts: torch.Tensor) -> "ConversationMemory":
-        """The memory without the first `counts` `(batch,)` vectors of each conversation."""
-        width = self.vectors.shape[1]
-        position = torch.arange(width, device=self.vectors.device) + counts[:, None]
-        lengths = self.lengths - counts
-        shifted = self.vectors.gather(1, position.clamp(max=max(width - 1, 0))[..., None].expand_as(self.vectors))
-        shifted = shifted[:, : int(lengths.max())]
-        return replace(self, vectors=shifted, lengths=lengths)
+        def join(held, added):
+            rows = zip(held, self.lengths.tolist(), added.to(held).split(counts.tolist()))
+            return pad_sequence([torch.cat([row[:length], new]) for row, length, new in rows], batch_first=True)
+
+        return replace(
+            self,
+            vectors=join(self.vectors, vectors),
+            turns=join(self.turns, index // self.vectors_per_utterance),
+            roles=join(self.roles, roles),
+            lengths=self.lengths + counts,
+            state=state,
+            unfinished=unfinished,
+        )._within_budget()
+
+    def is_finite(self) -> bool:
+        """Whether vectors and state are numbers."""
+        return all(bool(tensor.isfinite().all()) for tensor in (self.vectors, self.state.conv, self.state.ssm))
+
+    def _within_budget(self) -> "ConversationMemory":
+        if self.max_vectors is None or not (self.lengths > self.max_vectors).any():
+            return self
+        held = zip(self.vectors, self.turns, self.roles, self.lengths.tolist())
+        rows = [
+            merge_oldest(
+                vectors[:length], turns[:length], roles[:length], self.vectors_per_utterance, self.max_vectors
+            )
+            for vectors, turns, roles, length in held
+        ]
+        vectors, turns, roles = (pad_sequence(values, batch_first=True) for values in zip(*rows))
+        lengths = self.lengths.new_tensor([len(row) for row, _, _ in rows])
+        return replace(self, vectors=vectors, turns=turns, roles=roles, lengths=lengths)
+
+    def _vectors_read(self) -> torch.Tensor:
+        """`(batch,)`, vectors that were ever appended; merged ones count as before."""
+        if not self.turns.shape[1]:
+            return self.lengths
+        size = self.vectors_per_utterance
+        last = self.turns.gather(1, (self.lengths - 1).clamp(min=0)[:, None])[:, 0]
+        return torch.where(self.lengths > 0, last * size + (self.lengths - 1) % size + 1, 0)
+
+    def _map(self, change, state: StateSpaceState) -> "ConversationMemory":
+        return replace(self, **{name: change(getattr(self, name)) for name in ROW_TENSORS}, state=state)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        return {"vectors": self.vectors, "lengths": self.lengths, "conv": self.state.conv, "ssm": self.state.ssm}
+        tensors = {"conv": self.state.conv, "ssm": self.state.ssm}
+        return tensors | {name: getattr(self, name) for name in ROW_TENSORS}
 
     def save_pretrained(self, save_directory: str | os.PathLike):
-        """Writes one safetensors file into `save_directory`; an older memory there is replaced in one step."""
+        """
+        Writes one safetensors file into `save_directory`; an older memory there is replaced in one step.
+
+        Raises:
+            `ValueError`: the memory holds NaN or infinity; an older memory stays.
+        """
+        if not self.is_finite():
+            raise ValueError("The memory holds values that are no numbers and was not saved: compress again.")
         directory = Path(save_directory)
         directory.mkdir(parents=True, exist_ok=True)
         metadata = {
             "format_version": FORMAT_VERSION,
             "vectors_per_utterance": str(self.vectors_per_utterance),
+            "max_vectors": str(self.max_vectors or ""),
             "fingerprint": self.fingerprint or "",
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
@@ -147,14 +253,12 @@ class ConversationMemory:
                         f"{path} has memory format {metadata.get('format_version')}, and this version reads "
                         f"{FORMAT_VERSION}: compress the conversation again."
                     )
-                tensors = {name: file.get_tensor(name) for name in ("vectors", "lengths", "conv", "ssm")}
-                vectors_per_utterance = int(metadata["vectors_per_utterance"])
+                return cls(
+                    **{name: file.get_tensor(name) for name in ROW_TENSORS},
+                    state=StateSpaceState(conv=file.get_tensor("conv"), ssm=file.get_tensor("ssm")),
+                    vectors_per_utterance=int(metadata["vectors_per_utterance"]),
+                    max_vectors=int(metadata["max_vectors"]) if metadata["max_vectors"] else None,
+                    fingerprint=metadata["fingerprint"] or None,
+                )
         except (SafetensorError, KeyError) as error:
             raise ValueError(f"{path} is damaged ({error}): compress the conversation again.") from error
-        return cls(
-            vectors=tensors["vectors"],
-            lengths=tensors["lengths"],
-            state=StateSpaceState(conv=tensors["conv"], ssm=tensors["ssm"]),
-            vectors_per_utterance=vectors_per_utterance,
-            fingerprint=metadata.get("fingerprint") or None,
-        )

@@ -39,6 +39,12 @@ class EmbeddingProjection(nn.Module):
         return (nn.functional.rms_norm(vectors, vectors.shape[-1:], eps=1e-6) * self.scale).to(features.dtype)
 
     @torch.no_grad()
+    def open(self, gain: float):
+        """Makes the linear part `gain` times stronger and the anchor a tenth: where training begins."""
+        self.linear.weight.mul_(gain)
+        self.anchor.mul_(0.1)
+
+    @torch.no_grad()
     def fit_to(self, embeddings: torch.Tensor, anchor_id: int):
         """Takes scale and anchor from a table of token embeddings of shape `(vocabulary, out_features)`."""
         embeddings = embeddings.float()

@@ -13,6 +13,7 @@ AUDIO_INPUTS = ("input_features", "audio_features")
 VIDEO_INPUTS = ("pixel_values_videos", "video_features")
 MEDIA_INPUTS = (*AUDIO_INPUTS, "audio_mask", "input_features_mask", *VIDEO_INPUTS, "video_mask")
 HISTORY_INPUTS = ("history_input_ids", "history_attention_mask", "memory")
+EMBEDS = ("av_embeds", "memory_embeds")
 
 
 class EmpathAVGenerationMixin(GenerationMixin):
@@ -40,10 +41,10 @@ class EmpathAVGenerationMixin(GenerationMixin):
         history, mask = kwargs.pop("history_input_ids", None), kwargs.pop("history_attention_mask", None)
         if history is not None:
             memory = self.compress(history, mask, memory)
-        kwargs["memory"] = memory
-        if kwargs.get("prefill_chunk_size") is not None and (
-            memory is not None or kwargs.get("av_embeds") is not None
-        ):
+        if memory is not None:
+            self.model.compressor.check(memory)
+            kwargs["memory_embeds"] = memory.flat()
+        if kwargs.get("prefill_chunk_size") is not None and given_inputs(kwargs, EMBEDS):
             raise ValueError("prefill_chunk_size would cut clips and memory apart from their places: leave it out.")
         if prompt_cache is None:
             return super().generate(inputs, **kwargs)
@@ -58,10 +59,12 @@ class EmpathAVGenerationMixin(GenerationMixin):
         self, input_ids, next_sequence_length=None, inputs_embeds=None, is_first_iteration=False, **kwargs
     ):
         if not is_first_iteration and kwargs.get("use_cache", True):
-            kwargs.update(av_embeds=None, memory=None)  # the cache holds them
+            kwargs.update(dict.fromkeys(EMBEDS))  # the cache holds them
         elif next_sequence_length is not None and next_sequence_length < input_ids.shape[1]:
             cached = input_ids[:, : input_ids.shape[1] - next_sequence_length]
-            kwargs.update(self._not_in(cached, input_ids, kwargs.get("av_embeds"), kwargs.get("memory")))
+            for name, embeds in given_inputs(kwargs, EMBEDS).items():
+                blocks = zip(self._by_row(name, embeds, input_ids), self._counts(name, cached))
+                kwargs[name] = torch.cat([block[skipped:] for block, skipped in blocks])
         return super().prepare_inputs_for_generation(
             input_ids,
             next_sequence_length=next_sequence_length,
@@ -70,31 +73,26 @@ class EmpathAVGenerationMixin(GenerationMixin):
             **kwargs,
         )
 
-    def _not_in(self, cached, input_ids, av_embeds, memory) -> dict:
-        """The vectors whose placeholders stand after the part of the prompt that a cache holds already."""
-        if av_embeds is not None:
-            before, whole = (self._clips_in(ids).tolist() for ids in (cached, input_ids))
-            rows = torch.arange(len(av_embeds), device=av_embeds.device).split(whole)
-            av_embeds = av_embeds[torch.cat([row[skipped:] for row, skipped in zip(rows, before)])]
-        if memory is not None:
-            memory = memory.without_first((cached == self.config.memory_token_id).sum(dim=1))
-        return {"av_embeds": av_embeds, "memory": memory}
+    def _counts(self, name: str, input_ids: torch.LongTensor) -> list[int]:
+        """How many clips (`av_embeds`) or memory vectors (`memory_embeds`) each row has placeholders for."""
+        if name == "av_embeds":
+            return ((input_ids == self.config.av_token_id).sum(dim=1) // self.config.num_query_tokens).tolist()
+        return (input_ids == self.config.memory_token_id).sum(dim=1).tolist()
 
-    def _clips_in(self, input_ids: torch.LongTensor) -> torch.Tensor:
-        return (input_ids == self.config.av_token_id).sum(dim=1) // self.config.num_query_tokens
+    def _by_row(self, name: str, embeds: torch.Tensor, input_ids: torch.LongTensor) -> tuple[torch.Tensor, ...]:
+        return embeds.split(self._counts(name, input_ids))
 
     def _expand_inputs_for_generation(self, expand_size=1, is_encoder_decoder=False, input_ids=None, **model_kwargs):
-        # Clips are not one per row: each row's are repeated as a block, or a beam would read those of its neighbour.
-        av_embeds, memory = model_kwargs.pop("av_embeds", None), model_kwargs.pop("memory", None)
-        if expand_size > 1 and av_embeds is not None:
-            rows = torch.arange(len(av_embeds), device=av_embeds.device).split(self._clips_in(input_ids).tolist())
-            av_embeds = av_embeds[torch.cat([row.repeat(expand_size) for row in rows])]
-        if expand_size > 1 and memory is not None:
-            memory = memory.select(torch.arange(len(memory), device=input_ids.device).repeat_interleave(expand_size))
+        # Clips and memory vectors are not one per row: each row's are repeated as a block, or a beam would read those
+        # of its neighbour.
+        given = {name: model_kwargs.pop(name, None) for name in EMBEDS}
+        for name, embeds in given_inputs(given, EMBEDS).items():
+            blocks = self._by_row(name, embeds, input_ids)
+            given[name] = torch.cat([block for block in blocks for _ in range(expand_size)])
         input_ids, model_kwargs = super()._expand_inputs_for_generation(
             expand_size, is_encoder_decoder, input_ids, **model_kwargs
         )
-        return input_ids, {**model_kwargs, "av_embeds": av_embeds, "memory": memory}
+        return input_ids, {**model_kwargs, **given}
 
     @torch.no_grad()
     def predict_emotion(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None, **inputs):

@@ -10,7 +10,12 @@ from transformers import initialization as init
 from .configuration_empathav import EmpathAVConfig
 from .conversation_memory_empathav import ConversationMemory
 from .embedding_projection_empathav import EmbeddingProjection
-from .state_space_empathav import StateSpaceStack, init_state_space
+from .state_space_empathav import Mamba2Mixer, MambaMixer, StateSpaceStack, init_state_space
+from .utterance_positions_empathav import sinusoids, utterance_positions
+
+
+# Before training, the part of a vector that depends on what was read is this small beside the anchor.
+CLOSED = 0.05
 
 
 class MambaCompressor(PreTrainedModel):
@@ -19,6 +24,10 @@ class MambaCompressor(PreTrainedModel):
     arXiv 2405.21060). After each utterance stand read-out tokens; at them it writes the vectors of the memory.
 
     Reading a conversation in pieces gives what reading it in one go gives: the state in the memory is complete.
+
+    It starts as an average: projections that undo each other let a read-out receive the embeddings of the tokens
+    before it, and sinusoids tell each token its place in its utterance, so that training only has to find which token
+    goes into which vector.
 
     Args:
         config ([`EmpathAVConfig`]): The configuration of the whole model.
@@ -43,16 +52,31 @@ class MambaCompressor(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         if isinstance(module, EmbeddingProjection):
-            module.reset(std=0.1 * self.config.initializer_range)
+            module.reset(std=0.0)
+            init.copy_(module.linear.weight, CLOSED * torch.eye(*module.linear.weight.shape))
         elif module is self.input_projection:
-            # The table's entries are small (0.13 for SmolLM2); the network is built for inputs of order one.
-            init.normal_(
-                module.weight, std=1.0 / (self.config.text_config.initializer_range * module.in_features**0.5)
-            )
+            self._set_input_gain(self.config.text_config.initializer_range)
         elif isinstance(module, nn.Embedding):
-            init.normal_(module.weight)
+            init.normal_(module.weight, std=0.3)
         else:
             init_state_space(module, self.config.compressor_config)
+            if isinstance(module, (Mamba2Mixer, MambaMixer)):
+                start_by_copying(module)
+
+    def _set_input_gain(self, root_mean_square: float):
+        """The table's entries are small (0.13 for SmolLM2); the network is built for inputs of order one."""
+        weight = self.input_projection.weight
+        init.copy_(weight, torch.eye(*weight.shape) / root_mean_square)
+
+    @torch.no_grad()
+    def fit_to(self, embeddings: torch.Tensor, anchor_id: int):
+        """Fits an untrained compressor to a table of token embeddings, see [`EmbeddingProjection.fit_to`]."""
+        self.embedding_projection.fit_to(embeddings, anchor_id)
+        self._set_input_gain(float(self.embedding_projection.scale))
+
+    def open(self):
+        """Lets an untrained compressor speak: until then its vectors are all but the anchor. Training begins so."""
+        self.embedding_projection.open(gain=1 / CLOSED)
 
     def forward(
         self,
@@ -60,6 +84,7 @@ class MambaCompressor(PreTrainedModel):
         readout_mask: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         memory: ConversationMemory | None = None,
+        role_starts: torch.Tensor | None = None,
     ) -> ConversationMemory:
         r"""
         Args:
@@ -71,6 +96,8 @@ class MambaCompressor(PreTrainedModel):
                 Ones, then zeros (right padding); a row of zeros has nothing new.
             memory ([`ConversationMemory`], *optional*):
                 What was read before; nothing by default.
+            role_starts (`torch.Tensor` of shape `(batch, tokens)`, *optional*):
+                The role whose name begins at a token, see [`find_role_starts`]; unknown by default.
 
         Returns:
             [`ConversationMemory`]: `memory` and the vectors of what was read now.
@@ -84,28 +111,39 @@ class MambaCompressor(PreTrainedModel):
                 f"{len(inputs_embeds)} rows and a memory of {len(memory)} conversations were given: each row "
                 "continues one of its own, see ConversationMemory.select."
             )
-        if attention_mask is not None:
-            readout_mask = readout_mask & attention_mask.bool()
-        per_utterance = self.config.memory_tokens_per_utterance
-        hidden_states = self.input_projection(inputs_embeds.to(self.input_projection.weight.dtype))
-        already = 0 if memory is None else memory.lengths[:, None]
-        turn = (already + readout_mask.cumsum(dim=1) - 1) % per_utterance
-        hidden_states = torch.where(
-            readout_mask[..., None], self.readouts(turn).to(hidden_states.dtype), hidden_states
-        )
-        hidden_states, state = self.state_space(
-            hidden_states, attention_mask=attention_mask, state=None if memory is None else memory.state
-        )
-        vectors = self.embedding_projection(hidden_states[readout_mask])
+        weight = self.input_projection.weight
         if memory is None:
-            memory = ConversationMemory(
-                vectors=vectors.new_zeros(len(inputs_embeds), 0, vectors.shape[-1]),
-                lengths=readout_mask.new_zeros(len(inputs_embeds), dtype=torch.long),
-                state=state,
-                vectors_per_utterance=per_utterance,
-                fingerprint=self.config.compressor_fingerprint,
-            )
-        return memory.extended(vectors, readout_mask.sum(dim=1), state)
+            memory = self.empty_memory(len(inputs_embeds))
+        if attention_mask is None:
+            attention_mask = torch.ones_like(readout_mask)
+        if role_starts is None:
+            role_starts = torch.zeros_like(readout_mask, dtype=torch.long)
+        readout_mask = readout_mask & attention_mask.bool()
+        if not readout_mask.shape[1]:
+            return memory
+
+        per_utterance = self.config.memory_tokens_per_utterance
+        count = memory.lengths[:, None] + readout_mask.cumsum(dim=1)
+        ends = readout_mask & (count % per_utterance == 0)
+        places = utterance_positions(ends, role_starts, attention_mask.bool(), memory.unfinished)
+        hidden_states = self.input_projection(inputs_embeds.to(weight.dtype))
+        hidden_states = hidden_states + sinusoids(places.position, weight.shape[0]).to(hidden_states.dtype)
+        readouts = self.readouts((count - 1) % per_utterance).to(hidden_states.dtype)
+        hidden_states = torch.where(readout_mask[..., None], readouts, hidden_states)
+        hidden_states, state = self.state_space(hidden_states, attention_mask=attention_mask, state=memory.state)
+        vectors = self.embedding_projection(hidden_states[readout_mask])
+        roles = places.role[readout_mask]
+        return memory.append(vectors, roles, readout_mask.sum(dim=1), state, places.unfinished)
+
+    def empty_memory(self, rows: int) -> ConversationMemory:
+        """The memory of `rows` conversations of which nothing was read."""
+        return ConversationMemory.empty(
+            self.state_space.empty_state(rows),
+            self.config.text_config.hidden_size,
+            self.input_projection.weight.dtype,
+            vectors_per_utterance=self.config.memory_tokens_per_utterance,
+            fingerprint=self.config.compressor_fingerprint,
+        )
 
     def check(self, memory: ConversationMemory | None):
         """Refuses a memory that another compressor made."""
@@ -131,3 +169,19 @@ def compressor_fingerprint(compressor: MambaCompressor, embeddings: nn.Module) -
         digest.update(name.encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy())
     return digest.hexdigest()
+
+
+@torch.no_grad()
+def start_by_copying(mixer: nn.Module):
+    """
+    Initialises the way of a token's values through a mixer as a copy: the convolution passes its newest input, and the
+    output projection is the transpose of the input projection, which nearly undoes it.
+    """
+    weight = mixer.in_proj.weight.clone()
+    value = weight[mixer.value_rows]
+    torch.nn.init.normal_(value, std=value.shape[1] ** -0.5)
+    init.copy_(mixer.in_proj.weight, weight)
+    init.copy_(mixer.out_proj.weight, 0.5 * value.T)
+    taps = 0.2 * mixer.conv1d.weight
+    taps[..., -1] += 1
+    init.copy_(mixer.conv1d.weight, taps)

@@ -1,5 +1,7 @@
 """EmpathAV: a language model that reads emotion vectors of clips and memory vectors of a long conversation."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from transformers import AutoModel, Cache, PreTrainedModel
@@ -9,8 +11,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from .configuration_empathav import EmpathAVConfig
 from .conversation_memory_empathav import ConversationMemory
 from .emotion_extractor_empathav import AudioVisualEmotionExtractor
-from .generation_empathav import HISTORY_INPUTS, MEDIA_INPUTS, EmpathAVGenerationMixin, given_inputs
+from .generation_empathav import EMBEDS, HISTORY_INPUTS, MEDIA_INPUTS, EmpathAVGenerationMixin, given_inputs
 from .mamba_compressor_empathav import MambaCompressor, compressor_fingerprint
+from .utterance_positions_empathav import find_role_starts
 
 
 class EmpathAVPreTrainedModel(PreTrainedModel):
@@ -87,12 +90,13 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
         history_attention_mask: torch.Tensor | None = None,
         memory: ConversationMemory | None = None,
     ) -> ConversationMemory:
-        """[`EmpathAVForCausalLM.compress`], differentiable."""
+        """[`EmpathAVForCausalLM.compress`], differentiable and without its check."""
         return self.compressor(
             self.get_input_embeddings()(history_input_ids),
             readout_mask=history_input_ids == self.config.memory_token_id,
             attention_mask=history_attention_mask,
             memory=memory,
+            role_starts=find_role_starts(history_input_ids, self.config.role_token_ids),
         )
 
     def forward(
@@ -113,6 +117,7 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
         history_input_ids: torch.LongTensor | None = None,
         history_attention_mask: torch.Tensor | None = None,
         memory: ConversationMemory | None = None,
+        memory_embeds: torch.FloatTensor | None = None,
         use_cache: bool | None = None,
         **kwargs,
     ) -> BaseModelOutputWithPast:
@@ -120,15 +125,17 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
         if av_embeds is None and (given := given_inputs(locals(), MEDIA_INPUTS)):
             av_embeds = self.get_av_features(**given)
-        self.compressor.check(memory)
         if history_input_ids is not None:
             memory = self.compress(history_input_ids, history_attention_mask, memory)
+        if memory is not None:
+            self.compressor.check(memory)
+            memory_embeds = memory.flat()
         if inputs_embeds is None:
             inputs_embeds = self.get_input_embeddings()(input_ids)
             inputs_embeds = self._place(inputs_embeds, input_ids == self.config.av_token_id, av_embeds, "av")
-            vectors = None if memory is None else memory.flat()
-            inputs_embeds = self._place(inputs_embeds, input_ids == self.config.memory_token_id, vectors, "memory")
-        elif av_embeds is not None or memory is not None:
+            where = input_ids == self.config.memory_token_id
+            inputs_embeds = self._place(inputs_embeds, where, memory_embeds, "memory")
+        elif av_embeds is not None or memory_embeds is not None:
             raise ValueError(
                 "Clips and history replace placeholders in input_ids: with inputs_embeds, put them in there."
             )
@@ -201,12 +208,33 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
             history_attention_mask (`torch.Tensor` of shape `(batch, tokens)`, *optional*):
                 Ones, then zeros; a row of zeros has nothing new.
             memory ([`ConversationMemory`], *optional*):
-                What was read before, to be continued; it stays as it is.
+                What was read before, to be continued; it stays as it is. Begin with `empty_memory` for a memory with
+                a budget.
 
         Returns:
             [`ConversationMemory`]
+
+        Raises:
+            `ValueError`: another compressor made `memory`, or the compressor's weights are damaged.
         """
-        return self.model.compress(history_input_ids, history_attention_mask, memory)
+        memory = self.model.compress(history_input_ids, history_attention_mask, memory)
+        if not memory.is_finite():
+            raise ValueError(
+                "The compressor gave values that are no numbers: its weights, or the embeddings that it reads, hold "
+                "NaN or infinity. Load the checkpoint again, or another one; the memory given is as it was."
+            )
+        return memory
+
+    def empty_memory(self, rows: int = 1, max_vectors: int | None = None) -> ConversationMemory:
+        """
+        The memory of `rows` conversations of which nothing was read, to begin from.
+
+        Args:
+            max_vectors (`int`, *optional*):
+                Budget of each conversation. Beyond it the oldest utterances are merged and none is dropped, see
+                `memory.merged_utterances`; without a budget the memory is exact.
+        """
+        return replace(self.model.compressor.empty_memory(rows), max_vectors=max_vectors)
 
     def forward(
         self,
@@ -226,6 +254,7 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
         history_input_ids: torch.LongTensor | None = None,
         history_attention_mask: torch.Tensor | None = None,
         memory: ConversationMemory | None = None,
+        memory_embeds: torch.FloatTensor | None = None,
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
@@ -252,13 +281,15 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
                 Older turns, see `compress`; they continue `memory` where both are given.
             memory ([`ConversationMemory`], *optional*):
                 Memory of each row.
+            memory_embeds (`torch.FloatTensor` of shape `(vectors, hidden)`, *optional*):
+                Vectors of all rows in reading order, as `memory.flat()` gives them, in place of these.
             labels (`torch.LongTensor` of shape `(batch, length)`, *optional*):
                 Targets, -100 where not trained.
 
         Raises:
             `ValueError`: placeholders and vectors differ in number.
         """
-        given = given_inputs(locals(), MEDIA_INPUTS + HISTORY_INPUTS + ("av_embeds",))
+        given = given_inputs(locals(), MEDIA_INPUTS + HISTORY_INPUTS + EMBEDS)
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,

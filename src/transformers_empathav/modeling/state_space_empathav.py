@@ -1,5 +1,6 @@
 """A stack of Mamba-2 or Mamba-1 layers that reads a sequence in one go or piece by piece, with the same result."""
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -53,7 +54,16 @@ class StateSpaceState:
 
 def compute_dtype(weight):
     # Processors without half-precision arithmetic multiply such matrices tens of times slower than float32 ones.
-    return torch.float32 if weight.device.type == "cpu" and weight.dtype in HALF else weight.dtype
+    if weight.device.type != "cpu" or weight.dtype not in HALF:
+        return weight.dtype
+    return weight.dtype if weight.dtype == torch.bfloat16 and cpu_multiplies_bfloat16() else torch.float32
+
+
+@functools.cache
+def cpu_multiplies_bfloat16():
+    """Whether this processor has instructions for matrix products in bfloat16."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def project(linear, x):
@@ -83,6 +93,7 @@ class Mamba2Mixer(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.inner = int(config.expand * config.hidden_size)
+        self.value_rows = slice(self.inner, 2 * self.inner)  # of in_proj: gate, x, B, C, dt
         self.heads, self.head_dim = config.num_heads, config.head_dim
         self.groups, self.state_size = config.n_groups, config.state_size
         self.chunk_size = config.chunk_size
@@ -128,6 +139,7 @@ class MambaMixer(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.inner = config.intermediate_size
+        self.value_rows = slice(self.inner)  # of in_proj: x, gate
         self.rank, self.state_size = int(config.time_step_rank), config.state_size
         self.act = ACT2FN[config.hidden_act]
         self.in_proj = nn.Linear(config.hidden_size, 2 * self.inner, bias=config.use_bias)
@@ -194,19 +206,26 @@ class StateSpaceStack(nn.Module):
         self.norm_f = GroupRMSNorm(config.hidden_size, config.layer_norm_epsilon)
         self.apply(lambda module: init_state_space(module, config))
 
+    def empty_state(self, batch: int) -> StateSpaceState:
+        """The state of `batch` rows of which nothing was read: zeros."""
+        mixer, weight = self.layers[0].mixer, self.norm_f.weight
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        shapes = [(len(self.layers), batch, *shape) for shape in (mixer.conv_shape, mixer.ssm_shape)]
+        return StateSpaceState(*(torch.zeros(shape, dtype=dtype, device=weight.device) for shape in shapes))
+
     def _fitting(self, state, batch):
         """`state` in the right dtype, zeros for none."""
-        mixer, weight = self.layers[0].mixer, self.norm_f.weight
-        shapes = [(len(self.layers), batch, *shape) for shape in (mixer.conv_shape, mixer.ssm_shape)]
-        dtype = torch.promote_types(weight.dtype, torch.float32)
+        fresh = self.empty_state(batch)
         if state is None:
-            return StateSpaceState(*(torch.zeros(shape, dtype=dtype, device=weight.device) for shape in shapes))
+            return fresh
+        shapes = [fresh.conv.shape, fresh.ssm.shape]
         if [state.conv.shape, state.ssm.shape] != shapes:
             raise ValueError(
-                f"The state has shapes {tuple(state.conv.shape)} and {tuple(state.ssm.shape)}, but {shapes[0]} and "
-                f"{shapes[1]} are needed here: pass a state of the same stack, one row for each row of inputs_embeds."
+                f"The state has shapes {tuple(state.conv.shape)} and {tuple(state.ssm.shape)}, but {tuple(shapes[0])} "
+                f"and {tuple(shapes[1])} are needed here: pass a state of the same stack, one row for each row of "
+                "inputs_embeds."
             )
-        return StateSpaceState(state.conv.to(dtype), state.ssm.to(dtype))
+        return StateSpaceState(state.conv.to(fresh.conv.dtype), state.ssm.to(fresh.ssm.dtype))
 
     def forward(
         self,

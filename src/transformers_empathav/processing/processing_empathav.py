@@ -13,7 +13,7 @@ from .face_crop_empathav import FaceCropper
 from .history_empathav import encode_turns
 from .media_empathav import Clip, MediaLimits, load_clip
 from .messages_empathav import ControlTokenEscape, MediaPart, Turn, is_conversation, pair_streams, parse_conversations
-from .prompt_empathav import PromptWriter, check_clip_places, fill_clip_places, fill_memory_places, memory_lengths
+from .prompt_empathav import PromptWriter, check_clip_places, fill_clip_places, fill_memory_places, memory_sizes
 
 
 EMOTION_LABELS = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
@@ -254,7 +254,8 @@ class EmpathAVProcessor(ProcessorMixin):
         variables = {"add_generation_prompt": add_generation_prompt, "continue_final_message": continue_final_message}
         writer = PromptWriter(self, chat_template or self.chat_template, **variables, **template_kwargs)
         texts, clips, histories = [], [], []
-        for turns, kept in zip(conversations, memory_lengths(memory, len(conversations))):
+        sizes = memory_sizes(memory, len(conversations), self.memory_tokens_per_utterance)
+        for turns, memory_size in zip(conversations, sizes):
             system, turns = (turns[:1], turns[1:]) if turns[0].role == "system" else ([], turns)
             split = max(len(turns) - recent_turns, 0)
             if tokenize:
@@ -264,9 +265,9 @@ class EmpathAVProcessor(ProcessorMixin):
                     for part in turn.clips
                 }
                 windows = {key: len(clip) for key, clip in loaded.items()}
-                split = writer.fit(system, turns, recent_turns, kept, windows, max_length)
+                split = writer.fit(system, turns, recent_turns, memory_size, windows, max_length)
                 clips += [loaded[id(part)] for turn in turns[split:] for part in turn.clips]
-            texts.append(writer.write(system, turns[split:], split > 0 or kept > 0))
+            texts.append(writer.write(system, turns[split:], memory_size(split) > 0))
             histories.append(turns[:split])
         if not tokenize:
             return texts[0] if is_conversation(conversation) else texts
@@ -330,8 +331,8 @@ class EmpathAVProcessor(ProcessorMixin):
 
     def _assemble(self, texts, clips, histories, memory, add_special_tokens, padding, return_tensors) -> BatchFeature:
         """Texts with their places, windows of each clip, turns of each history: to tensors."""
-        kept = memory_lengths(memory, len(texts))
-        vectors = [old + len(turns) * self.memory_tokens_per_utterance for old, turns in zip(kept, histories)]
+        sizes = memory_sizes(memory, len(texts), self.memory_tokens_per_utterance)
+        vectors = [memory_size(len(turns)) for memory_size, turns in zip(sizes, histories)]
         rows = fill_memory_places(texts, self.memory_token, vectors)
         rows = fill_clip_places(rows, self.av_token, [self.num_query_tokens * len(windows) for windows in clips])
         encoded = self.tokenizer(rows, padding=padding, padding_side="left", add_special_tokens=add_special_tokens)

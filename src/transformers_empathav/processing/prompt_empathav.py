@@ -1,6 +1,8 @@
 """Turns to the text that the language model reads, with places for clips and memory, fitted into its positions."""
 
 import re
+from collections.abc import Callable
+from functools import partial
 
 from jinja2 import TemplateError
 from transformers import ProcessorMixin
@@ -57,7 +59,13 @@ class PromptWriter:
             ) from error
 
     def fit(
-        self, system: list[Turn], turns: list[Turn], recent: int, kept: int, windows: dict, max_length: int
+        self,
+        system: list[Turn],
+        turns: list[Turn],
+        recent: int,
+        memory_size: Callable[[int], int],
+        windows: dict,
+        max_length: int,
     ) -> int:
         r"""
         How many of the oldest turns become history.
@@ -66,7 +74,7 @@ class PromptWriter:
             system (`list[Turn]`): The system message, or nothing.
             turns (`list[Turn]`): The other messages.
             recent (`int`): How many of the newest ones stay verbatim where they fit.
-            kept (`int`): Vectors of the memory that is there already.
+            memory_size (`Callable`): Vectors of the memory once so many of the turns have become history.
             windows (`dict[int, int]`): Windows of each clip, by its `id`.
             max_length (`int`): Positions for the prompt.
 
@@ -75,7 +83,7 @@ class PromptWriter:
         """
         wanted = max(len(turns) - recent, 0)
         for split in range(wanted, max(len(turns), 1)):
-            vectors = kept + split * self.processor.memory_tokens_per_utterance
+            vectors = memory_size(split)
             text = self.write(system, turns[split:], vectors > 0)
             length = len(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
             clips = [windows[id(part)] for turn in turns[split:] for part in turn.clips]
@@ -105,13 +113,13 @@ class PromptWriter:
         return message
 
 
-def memory_lengths(memory, rows: int) -> list[int]:
-    """How many vectors each row of a memory has, none without a memory."""
+def memory_sizes(memory, rows: int, per_utterance: int) -> list[Callable[[int], int]]:
+    """For each row, how many vectors its memory has once so many more utterances are in it."""
     if memory is None:
-        return [0] * rows
+        return [lambda utterances: utterances * per_utterance] * rows
     if len(memory) != rows:
         raise ValueError(f"{rows} rows and a memory of {len(memory)} were given: each row needs one of its own.")
-    return memory.lengths.tolist()
+    return [partial(memory.length_after, row) for row in range(rows)]
 
 
 def fill_memory_places(texts: list[str], token: str, sizes: list[int]) -> list[str]:

@@ -14,6 +14,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
+from ..recall import memory_frame
 
 
 PART_FILE = "compressor.safetensors"
@@ -29,19 +30,25 @@ class ReconstructionCollator:
     Args:
         processor ([`EmpathAVProcessor`]): Encodes both.
         max_tokens (`int`, *optional*, defaults to 64): Longest message, in tokens; a longer one is cut for both sides.
+        verbatim (`int`, *optional*):
+            For comparison: so many of the newest messages as text in place of the memory; 0 for neither.
+        emotions (`bool`, *optional*, defaults to `False`):
+            Whether the compressor also reads the emotion of a message that has one, as it does in use.
     """
 
     processor: EmpathAVProcessor
     max_tokens: int = 64
+    verbatim: int | None = None
+    emotions: bool = False
 
     def __call__(self, windows: list[list[dict]]) -> dict[str, torch.Tensor]:
         tokenizer = self.processor.tokenizer
         windows = [[self._shorten(message) for message in window] for window in windows]
-        batch = dict(self.processor.encode_history(windows))
-        before, after = self._frame()
+        batch = {} if self.verbatim is not None else dict(self.processor.encode_history(windows))
+        before, after = memory_frame(self.processor)
         rows, labels = [], []
         for window in windows:
-            memory = [self.processor.memory_token_id] * (len(window) * self.processor.memory_tokens_per_utterance)
+            memory = self._memory(window)
             row, target = before + memory + after, [-100] * (len(before) + len(memory) + len(after))
             for message in window:
                 role = tokenizer(f"{message['role']}:", add_special_tokens=False)["input_ids"]
@@ -55,19 +62,20 @@ class ReconstructionCollator:
         batch["labels"] = torch.tensor([target + [-100] * (width - len(target)) for target in labels])
         return batch
 
-    def _frame(self) -> tuple[list[int], list[int]]:
-        """Token ids around the memory: a system turn, then the start of the reply."""
-        tokenizer, mark = self.processor.tokenizer, self.processor.memory_token
-        text = tokenizer.apply_chat_template(
-            [{"role": "system", "content": mark}], tokenize=False, add_generation_prompt=True
-        )
-        return tuple(tokenizer(side, add_special_tokens=False)["input_ids"] for side in text.split(mark))
+    def _memory(self, window: list[dict]) -> list[int]:
+        if self.verbatim is None:
+            return [self.processor.memory_token_id] * (len(window) * self.processor.memory_tokens_per_utterance)
+        newest = window[len(window) - min(self.verbatim, len(window)) :]
+        text = "".join(f"{message['role']}: {message['content']}\n" for message in newest)
+        return self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def _shorten(self, message: dict) -> dict:
-        ids = self.processor.tokenizer(message["content"], add_special_tokens=False)["input_ids"]
-        if len(ids) <= self.max_tokens:
-            return {"role": message["role"], "content": message["content"]}
-        return {"role": message["role"], "content": self.processor.tokenizer.decode(ids[: self.max_tokens]).strip()}
+        content = message["content"]
+        ids = self.processor.tokenizer(content, add_special_tokens=False)["input_ids"]
+        if len(ids) > self.max_tokens:
+            content = self.processor.tokenizer.decode(ids[: self.max_tokens]).strip()
+        short = {"role": message["role"], "content": content}
+        return {**short, "emotion": message["emotion"]} if self.emotions and "emotion" in message else short
 
 
 def text_losses(model: EmpathAVForCausalLM, batch: dict, vectors: torch.Tensor | None = None):
@@ -81,15 +89,11 @@ def text_losses(model: EmpathAVForCausalLM, batch: dict, vectors: torch.Tensor |
     Returns:
         `tuple`: losses `(tokens,)`, whether each token is the likeliest `(tokens,)`, and the row of each `(tokens,)`.
     """
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    names = ["input_ids", "attention_mask"]
     if vectors is None:
-        inputs |= {name: batch[name] for name in ("history_input_ids", "history_attention_mask")}
-        hidden = model.model(**inputs, use_cache=False).last_hidden_state
-    else:
-        embeds = model.get_input_embeddings()(inputs.pop("input_ids"))
-        where = (batch["input_ids"] == model.config.memory_token_id)[..., None]
-        embeds = embeds.masked_scatter(where, vectors.to(embeds))
-        hidden = model.model(inputs_embeds=embeds, **inputs, use_cache=False).last_hidden_state
+        names += ["history_input_ids", "history_attention_mask"]
+    inputs = {name: batch[name] for name in names}
+    hidden = model.model(**inputs, memory_embeds=vectors, use_cache=False).last_hidden_state
     taught = batch["labels"][:, 1:] != -100
     logits = model.lm_head(hidden[:, :-1][taught]).float()  # the head is a fifth of the work: only where it is needed
     targets = batch["labels"][:, 1:][taught]

@@ -1,0 +1,67 @@
+"""Where utterances begin and end in a stream of tokens, and whose they are, however the stream is cut."""
+
+from typing import NamedTuple
+
+import torch
+
+from .conversation_memory_empathav import ROLES
+
+
+class UtterancePositions(NamedTuple):
+    r"""
+    Args:
+        position (`torch.Tensor` of shape `(batch, tokens)`): Number of each token in its utterance, from 0.
+        role (`torch.Tensor` of shape `(batch, tokens)`): Whose utterance it is of, as an index into `ROLES`.
+        unfinished (`torch.Tensor` of shape `(batch, 2)`):
+            Of the utterance that goes on after the last token: how many tokens it has so far, and its role.
+    """
+
+    position: torch.Tensor
+    role: torch.Tensor
+    unfinished: torch.Tensor
+
+
+def utterance_positions(
+    ends: torch.Tensor, role_starts: torch.Tensor, attention_mask: torch.Tensor, unfinished: torch.Tensor
+) -> UtterancePositions:
+    r"""
+    Args:
+        ends (`torch.Tensor` of shape `(batch, tokens)`): True at the last token of an utterance, its last read-out.
+        role_starts (`torch.Tensor` of shape `(batch, tokens)`): The role whose name begins at a token, or 0.
+        attention_mask (`torch.Tensor` of shape `(batch, tokens)`): True, then false (right padding).
+        unfinished (`torch.Tensor` of shape `(batch, 2)`): What [`UtterancePositions`] gave for the tokens before.
+    """
+    before, role_before = unfinished.unbind(dim=1)
+    index = torch.arange(ends.shape[1], device=ends.device).expand_as(ends)
+    begins = torch.cat([before[:, None] == 0, ends], dim=1)[:, :-1]
+    start = torch.where(begins, index, -1).cummax(dim=1).values
+    position = torch.where(start >= 0, index - start, before[:, None] + index)
+    role = torch.where(start >= 0, role_starts.gather(1, start.clamp(min=0)), role_before[:, None])
+
+    last = (attention_mask.sum(dim=1) - 1)[:, None]
+    seen = last.clamp(min=0)
+    after = torch.cat([position.gather(1, seen) + 1, role.gather(1, seen)], dim=1)
+    after = torch.where(ends.gather(1, seen), 0, after)
+    return UtterancePositions(position, role, torch.where(last >= 0, after, unfinished))
+
+
+def find_role_starts(input_ids: torch.LongTensor, role_token_ids: dict[str, list[int]]) -> torch.Tensor:
+    """
+    `(batch, tokens)`, the index into `ROLES` of the role whose name, as tokens, begins at a token; else 0. A name that
+    is cut by the end of `input_ids` is not found.
+    """
+    found = torch.zeros_like(input_ids)
+    for role, name in role_token_ids.items():
+        padded = torch.nn.functional.pad(input_ids, (0, len(name)), value=-1)
+        here = torch.ones_like(input_ids, dtype=torch.bool)
+        for offset, token in enumerate(name):
+            here &= padded[:, offset : offset + input_ids.shape[1]] == token
+        found = found.masked_fill(here, ROLES.index(role))
+    return found
+
+
+def sinusoids(position: torch.Tensor, width: int) -> torch.Tensor:
+    """Sines and cosines of each position over wavelengths from 6 to 6,000, with a mean square of one."""
+    rates = 1000.0 ** -torch.linspace(0, 1, (width + 1) // 2, device=position.device)
+    angles = position[..., None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)[..., :width] * 2**0.5
