@@ -23,7 +23,8 @@ from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
 from transformers_empathav.data.clips import clip_item, load_clip_corpus
 from transformers_empathav.emotions import EmotionReader
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
-from transformers_empathav.training.emotion import EmotionCollator, EmotionDataset, EmotionTraining
+from transformers_empathav.training.emotion import EmotionTraining
+from transformers_empathav.training.emotion_data import EmotionCollator, EmotionDataset
 from transformers_empathav.training.feature_cache import FeatureCache
 
 

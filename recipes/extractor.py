@@ -34,13 +34,11 @@ from transformers_empathav.evaluation.emotion_report import (
     write_report,
 )
 from transformers_empathav.training.augmentation import Disturbance
-from transformers_empathav.training.emotion import (
+from transformers_empathav.training.emotion import EmotionTraining
+from transformers_empathav.training.emotion_data import EmotionCollator, EmotionDataset, fit_features
+from transformers_empathav.training.emotion_trainer import (
     PART_FILE,
-    EmotionCollator,
-    EmotionDataset,
     EmotionTrainer,
-    EmotionTraining,
-    fit_features,
     load_part,
     save_part,
     trained_tensors,
@@ -111,8 +109,9 @@ def main(script: ScriptArguments, training: TrainingArguments):
     beginning = {name: tensor.clone() for name, tensor in trained_tensors(model).items()}
 
     if not script.folds:
-        train(script, training, wrapped, cache, items + extra)
-        save_part(model, Path(training.output_dir) / PART_FILE, dtype=torch.bfloat16)
+        trainer = train(script, training, wrapped, cache, items + extra)
+        if trainer.is_world_process_zero():
+            save_part(model, Path(training.output_dir) / PART_FILE, dtype=torch.bfloat16)
         return
     group = {"speaker": speaker_of, "take": take_of}[script.split]
     found = []

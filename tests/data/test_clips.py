@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from clips import write_clip
 from transformers_empathav.data.clips import (
     clip_item,
     load_clip_corpus,
@@ -16,6 +17,7 @@ from transformers_empathav.data.clips import (
 from transformers_empathav.data.splits import check_disjoint, group_folds, hold_out, speaker_of, take_of
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
 from transformers_empathav.processing.messages_empathav import parse_messages
+from transformers_empathav.training.feature_cache import FeatureCache
 
 
 def files(folder, *names):
@@ -32,11 +34,12 @@ def message(item):
     return message
 
 
-def test_ravdess_by_its_names(tmp_path):
+def test_ravdess_by_its_names(tmp_path, caplog):
     files(
         tmp_path, "Actor_12/03-01-05-02-02-01-12.wav", "01-01-08-01-01-02-03.mp4", "03-02-03-01-01-01-01.wav", "a.wav"
     )
     video, sound = load_ravdess(tmp_path)
+    assert "2 files" in caplog.text and "left out" in caplog.text
     assert message(sound) == {
         "role": "user",
         "speaker": "actor12",
@@ -83,10 +86,17 @@ def test_meld_reads_the_clips_of_its_own_split(tmp_path):
     )
 
 
-def test_meld_names_rows_without_a_clip(tmp_path):
-    files(tmp_path, "dia0_utt1.mp4")
-    with pytest.raises(ValueError, match="1 rows .* no clip .dia0_utt2"):
-        load_meld_clips(meld(tmp_path, ("What?", "Monica", "surprise", 0, 1), ("Hm", "Joey", "joy", 0, 2)))
+def test_a_row_of_meld_without_a_clip_is_one_that_cannot_be_read(tmp_path, model, processor):
+    write_clip(tmp_path / "dia0_utt1.mp4", seconds=0.4)
+    table = meld(tmp_path, ("What?", "Monica", "surprise", 0, 1), ("Hm", "Joey", "joy", 0, 2))
+    items = load_meld_clips(table)
+    cache = FeatureCache(model.model.extractor, processor)
+    assert cache.prepare(items, max_unreadable=0.5, progress=False) == items[:1]
+    with pytest.raises(ValueError, match="1 of 2 clips cannot be read(.|\n)*meld-dev-dia0_utt2"):
+        cache.prepare(items, max_unreadable=0.4, progress=False)
+    (tmp_path / "dia0_utt1.mp4").unlink()
+    with pytest.raises(ValueError, match="no clips named dia"):
+        load_meld_clips(table)
 
 
 def test_a_table_of_your_own(tmp_path):

@@ -5,17 +5,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import EarlyStoppingCallback, TrainingArguments
 
-from helpers import encode, frames, relative_error, sound, user, wake
+from helpers import encode, frames, relative_error, short_labels, sound, user, wake
 from transformers_empathav.backbones.tiny import tiny_model
 from transformers_empathav.training.augmentation import Disturbance
-from transformers_empathav.training.emotion import (
+from transformers_empathav.training.emotion import EmotionTraining
+from transformers_empathav.training.emotion_data import EmotionCollator, EmotionDataset, fit_features
+from transformers_empathav.training.emotion_trainer import (
     PART_FILE,
-    EmotionCollator,
-    EmotionDataset,
     EmotionTrainer,
-    EmotionTraining,
     balanced_weights,
-    fit_features,
     load_part,
     save_part,
 )
@@ -94,7 +92,7 @@ def arguments(folder, **kwargs):
 
 
 def train(processor, folder, resume=None, copies=0, dev=None, callbacks=(), warmup_epochs=0.0, **kwargs):
-    model = wake(tiny_model(processor), 10.0)
+    model = short_labels(wake(tiny_model(processor), 10.0))
     rows = dataset(model, processor, copies=copies)
     trainer = EmotionTrainer(
         model=EmotionTraining(model, modality_dropout=0.3, time_masking=0.2),
@@ -118,10 +116,12 @@ def test_only_the_extractor_changes_and_its_encoders_do_not(processor, tmp_path)
     assert not torch.equal(model.model.extractor.queries.weight, fresh.model.extractor.queries.weight)
 
 
-def test_an_exchanged_voice_takes_its_emotion_along(model, processor):
+def test_an_exchanged_voice_takes_its_emotion_along(processor):
     """Two voices are learned from features; then messages whose voices are exchanged are read from their sound."""
     glad, low = item(0, "happy", ("audio", sound(1))), item(1, "sad", ("audio", sound(2)))
+    model = short_labels(wake(tiny_model(processor), 5.0))
     training, batch = EmotionTraining(model), batch_of(model, processor, [glad, low])
+    fit_features(model, dataset(model, processor, [glad, low]))
     optimizer = torch.optim.Adam([weight for weight in training.parameters() if weight.requires_grad], lr=1e-2)
     for _ in range(30):
         loss = torch.nn.functional.cross_entropy(training(**batch), batch["labels"])
@@ -177,7 +177,7 @@ def test_accumulated_batches_equal_one_large_batch(processor, tmp_path):
     options = {"max_steps": 2, "max_grad_norm": 0.0, "optim": "sgd", "learning_rate": 0.1}
     trainers = []
     for size, steps in ((14, 1), (7, 2)):
-        model = tiny_model(processor)
+        model = short_labels(tiny_model(processor))
         trainer = EmotionTrainer(
             model=EmotionTraining(model),
             args=arguments(tmp_path, per_device_train_batch_size=size, gradient_accumulation_steps=steps, **options),

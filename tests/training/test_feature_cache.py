@@ -10,7 +10,8 @@ from transformers_empathav.backbones.tiny import tiny_model
 from transformers_empathav.data.clips import clip_item
 from transformers_empathav.processing.media_empathav import MediaError
 from transformers_empathav.training.augmentation import Disturbance, add_noise, drop_streams, mask_spans
-from transformers_empathav.training.emotion import EmotionCollator, EmotionTraining
+from transformers_empathav.training.emotion import EmotionTraining
+from transformers_empathav.training.emotion_data import EmotionCollator
 from transformers_empathav.training.feature_cache import FeatureCache, clip_parts
 
 

@@ -1,6 +1,7 @@
 """Clips of acted or spoken emotion in the schema of the dialogues, each one message of a user with its emotion."""
 
 import csv
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from pathlib import Path
 from ..modeling.configuration_empathav import EMOTION_LABELS
 from .dialogues import MELD_EMOTIONS, load_jsonl, mend_quotes, read_csv
 
+
+logger = logging.getLogger(__name__)
 
 SOUND_ENDINGS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
 VIDEO_ENDINGS = (".mp4", ".m4v", ".mkv", ".webm", ".flv", ".avi", ".mov")
@@ -91,24 +94,31 @@ def load_ravdess(folder: str | os.PathLike, label_map: Mapping[str, str | None] 
     Its eighth emotion, calm, is not among the seven: `label_map={"calm": "neutral"}` merges it, `{"calm": None}`
     leaves it out.
     """
-    items = []
+    items, others = [], []
     for path in media_below(folder):
-        if (name := RAVDESS_NAME.fullmatch(path.stem)) and name[2] == "01":
-            emotion = seven(RAVDESS_EMOTIONS[int(name[3]) - 1], str(path), label_map)
-            if emotion is not None:
-                text = RAVDESS_STATEMENTS[int(name[5]) - 1]
-                items.append(clip_item(path, emotion, f"actor{name[7]}", text))
+        name = RAVDESS_NAME.fullmatch(path.stem)
+        if name is None or name[2] != "01":
+            others.append(path)
+            continue
+        emotion = seven(RAVDESS_EMOTIONS[int(name[3]) - 1], str(path), label_map)
+        if emotion is not None:
+            items.append(clip_item(path, emotion, f"actor{name[7]}", RAVDESS_STATEMENTS[int(name[5]) - 1]))
+    tell_left_out(others, folder, "are song or not named as in RAVDESS")
     return found(items, folder, "named as in RAVDESS, such as 03-01-05-02-01-01-12.wav")
 
 
 def load_cremad(folder: str | os.PathLike, label_map: Mapping[str, str | None] | None = None) -> list[dict]:
     """CREMA-D by its file names (`1001_DFA_ANG_XX.flv`), in `folder` and below."""
-    items = []
+    items, others = [], []
     for path in media_below(folder):
-        if name := CREMAD_NAME.fullmatch(path.stem):
-            emotion = seven(CREMAD_EMOTIONS.get(name[3], name[3]), str(path), label_map)
-            if emotion is not None:
-                items.append(clip_item(path, emotion, f"actor{name[1]}", CREMAD_SENTENCES.get(name[2])))
+        name = CREMAD_NAME.fullmatch(path.stem)
+        if name is None:
+            others.append(path)
+            continue
+        emotion = seven(CREMAD_EMOTIONS.get(name[3], name[3]), str(path), label_map)
+        if emotion is not None:
+            items.append(clip_item(path, emotion, f"actor{name[1]}", CREMAD_SENTENCES.get(name[2])))
+    tell_left_out(others, folder, "are not named as in CREMA-D")
     return found(items, folder, "named as in CREMA-D, such as 1001_DFA_ANG_XX.flv")
 
 
@@ -117,31 +127,25 @@ def load_meld_clips(table: str | os.PathLike, label_map: Mapping[str, str | None
     Raw MELD: a csv file and its `dia*_utt*.mp4`, in the folder of the csv or in one below that names the same split.
 
     Names repeat over MELD's splits, so a folder `dev_splits_complete` is searched for `dev_sent_emo.csv` alone.
-    A speaker is a name of the series.
+    A speaker is a name of the series. A row whose clip is missing counts, as any clip that cannot be read, when the
+    features are prepared.
 
     Raises:
-        `ValueError`: no clip is found, or a row's clip is missing.
+        `ValueError`: no clip at all is found.
     """
     table = Path(table)
     split = table.stem.split("_")[0]
     folders = [table.parent, *sorted(path for path in table.parent.glob(f"*{split}*") if path.is_dir())]
     clips = {path.stem: path for folder in folders for path in sorted(folder.glob("dia*_utt*.mp4"))}
     found(list(clips), table.parent, f"named dia*_utt*.mp4 beside {table.name} or in a folder *{split}*")
-    items, missing = [], []
+    items = []
     for row in read_csv(table):
         name = f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
         emotion = seven(MELD_EMOTIONS.get(row["Emotion"], row["Emotion"]), f"{table}, {name}", label_map)
-        if name not in clips:
-            missing.append(name)
-        elif emotion is not None:
-            items.append(clip_item(clips[name], emotion, row["Speaker"], mend_quotes(row["Utterance"])))
-    for item in items:
-        item["id"] = f"meld-{split}-{item['id']}"
-    if missing:
-        raise ValueError(
-            f"{len(missing)} rows of {table} have no clip ({', '.join(missing[:5])}{' ...' * (len(missing) > 5)}): "
-            "fetch these clips, or take the rows out."
-        )
+        if emotion is not None:
+            path = clips.get(name, table.parent / f"{name}.mp4")
+            items.append(clip_item(path, emotion, row["Speaker"], mend_quotes(row["Utterance"])))
+            items[-1]["id"] = f"meld-{split}-{name}"
     return items
 
 
@@ -239,6 +243,11 @@ def load_clip_corpus(source: str | os.PathLike, label_map: Mapping[str, str | No
 def media_below(folder: str | os.PathLike) -> list[Path]:
     endings = SOUND_ENDINGS + VIDEO_ENDINGS
     return sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in endings)
+
+
+def tell_left_out(paths: list[Path], folder: str | os.PathLike, why: str):
+    if paths:
+        logger.warning(f"{len(paths)} files of {folder} {why} and are left out, {paths[0].name} the first of them.")
 
 
 def found(items: list, where: str | os.PathLike, what: str) -> list:

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
-from ..training.emotion import EmotionDataset, EmotionTrainer
+from ..training.emotion_data import EmotionDataset
+from ..training.emotion_trainer import EmotionTrainer
 from ..training.feature_cache import FeatureCache
 from .emotion_baselines import face_network, layer_statistics, logistic_regression, majority, transcript_alone
 from .emotion_metrics import (
@@ -29,13 +30,14 @@ MEASURES = ("uar", "accuracy", "weighted_f1", "ece", "nll")
 def write_predictions(
     path: Path, trainer: EmotionTrainer, items: list[dict], cache: FeatureCache, group: Callable[[dict], str]
 ):
-    """Scores held-out clips, with one stream alone too where clips have both, and writes them as JSON."""
+    """Scores held-out clips, with one stream alone too where all of them have both, and writes them as JSON."""
     model = trainer.accelerator.unwrap_model(trainer.model).model
     labels = model.config.emotion_labels
     dataset = EmotionDataset(items, cache, labels)
     scores = {"trained": trainer.scores(dataset)}
-    streams = [(window.audio is not None, window.video is not None) for window in cache.load(items[0])]
-    if (True, True) in streams:
+    if all(
+        any(window.audio is not None and window.video is not None for window in cache.load(item)) for item in items
+    ):
         for stream in ("audio", "video"):
             scores[f"trained, {stream} alone"] = trainer.scores(EmotionDataset(items, cache, labels, only=stream))
     if trainer.is_world_process_zero():
@@ -74,30 +76,33 @@ def baseline_scores(
     features = {}
     for items in [kept for kept, _ in folds] + [found["items"] for _, found in folds]:
         for item in items:
-            if item["id"] not in features:
-                features[item["id"]] = cache.load(item)
-    names = list(features)
-    where = {name: index for index, name in enumerate(names)}
+            if clip_key(item) not in features:
+                features[clip_key(item)] = cache.load(item)
+    where = {key: index for index, key in enumerate(features)}
     rows: dict[str, list[np.ndarray]] = {}
     heard = any(window.audio is not None for windows in features.values() for window in windows)
-    statistics = layer_statistics([features[name] for name in names]) if heard else None
+    statistics = layer_statistics(list(features.values())) if heard else None
     for kept, found in folds:
         targets = np.array([labels.index(item["messages"][-1]["emotion"]) for item in kept])
-        train, test = ([where[item["id"]] for item in items] for items in (kept, found["items"]))
+        train, test = ([where[clip_key(item)] for item in items] for items in (kept, found["items"]))
         rows.setdefault("majority", []).append(majority(targets, len(test), len(labels)))
         layers = [] if statistics is None else range(statistics.shape[1])
         for chosen in [*([layer] for layer in layers), *([[2, 3]] if len(layers) > 3 else [])]:
             name = f"logistic regression, layer{'s' * (len(chosen) > 1)} {'+'.join(map(str, chosen))}"
-            sides = (statistics[side][:, chosen].reshape(len(side), -1) for side in (train, test))
-            train_side, test_side = sides
-            rows.setdefault(name, []).append(logistic_regression(train_side, targets, test_side, len(labels)))
+            heard_in = [statistics[side][:, chosen].reshape(len(side), -1) for side in (train, test)]
+            rows.setdefault(name, []).append(logistic_regression(heard_in[0], targets, heard_in[1], len(labels)))
         rows.setdefault("words alone", []).append(transcript_alone(model, processor, found["items"]))
-        seen = [features[item["id"]] for item in found["items"]]
+        seen = [features[clip_key(item)] for item in found["items"]]
         if any(window.video is not None for windows in seen for window in windows):
             face = face_network(model, seen)
             if face is not None:
                 rows.setdefault("face network, untrained", []).append(face)
     return {name: np.concatenate(scores) for name, scores in rows.items()}
+
+
+def clip_key(item: dict) -> str:
+    """What tells clips apart: ids of different corpora may agree."""
+    return json.dumps(item["messages"][-1]["content"])
 
 
 def table_of(found: list[dict], scores: dict[str, np.ndarray], resample: list[str]) -> dict[str, dict]:
@@ -139,7 +144,8 @@ def write_report(
     directory, labels, found = Path(directory), model.config.emotion_labels, [fold for _, fold in folds]
     items = [item for fold in found for item in fold["items"]]
     targets = np.concatenate([fold["targets"] for fold in found])
-    scores = {name: np.concatenate([fold["scores"][name] for fold in found]) for name in found[0]["scores"]}
+    measured = [name for name in found[0]["scores"] if all(name in fold["scores"] for fold in found)]
+    scores = {name: np.concatenate([fold["scores"][name] for fold in found]) for name in measured}
     speakers = [item["messages"][-1].get("speaker") or "unknown" for item in items]
     several = len(set(speakers)) > 1
     resample = speakers if several else [item["id"] for item in items]

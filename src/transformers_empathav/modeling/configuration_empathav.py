@@ -65,6 +65,9 @@ class EmpathAVConfig(PreTrainedConfig):
             The Q-Former that reads both encoders, a `Blip2QFormerConfig`.
         compressor_config (`PreTrainedConfig` or `dict`, *optional*):
             The state-space network of the [`MambaCompressor`]: `mamba2` (default) or `mamba`.
+        skip_padded_sound (`bool`, *optional*, defaults to `False`):
+            Whether Whisper's encoder reads the frames that carry sound alone, and not the silence up to 30 s. That is
+            an eighth of the work for a clip of 4 s, and gives other features: set it before training, not after.
         num_query_tokens (`int`, *optional*, defaults to 8):
             Vectors in the language model's embedding space for each clip.
         memory_tokens_per_utterance (`int`, *optional*, defaults to 4):
@@ -107,6 +110,7 @@ class EmpathAVConfig(PreTrainedConfig):
     vision_config: dict | PreTrainedConfig | None = None
     qformer_config: dict | PreTrainedConfig | None = None
     compressor_config: dict | PreTrainedConfig | None = None
+    skip_padded_sound: bool = False
     num_query_tokens: int = 8
     memory_tokens_per_utterance: int = 4
     av_token_id: int = 0

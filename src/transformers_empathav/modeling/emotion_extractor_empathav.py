@@ -118,14 +118,16 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         """
         Frozen features of the sound: `(clips, mel, frames)` to `(clips, layers, tokens, width)`.
 
-        With `input_features_mask` `(clips, frames)`, Whisper's encoder reads what carries sound and not the silence up
-        to 30 s: of the longest clip remain as many tokens as it needs, and what a clip gives does not depend on the
-        others beside it.
+        With `input_features_mask` `(clips, frames)` as many of Whisper's tokens remain as the longest sound takes, and
+        with `config.skip_padded_sound` its encoder does not even read the silence up to 30 s. What a clip gives does
+        not depend on the others beside it.
         """
         if input_features_mask is None or self.config.audio_config.model_type != "whisper":
             return self._run_tower(self.audio_tower, input_features, all_layers=True)
+        frames = heard_frames(input_features_mask)
+        if not self.config.skip_padded_sound:
+            return self._run_tower(self.audio_tower, input_features, all_layers=True)[:, :, : frames // 2]
         with self._tower_gradients(self.audio_tower):
-            frames = heard_frames(input_features_mask)
             layers = encode_heard(
                 self.audio_tower,
                 input_features[..., :frames].to(self.audio_tower.dtype),

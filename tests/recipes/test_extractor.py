@@ -9,13 +9,13 @@ from safetensors.torch import load_file
 from trl import TrlParser
 
 from clips import write_clip
-from helpers import wake
+from helpers import short_labels, wake
 from transformers_empathav.backbones.assemble import lay_over
 from transformers_empathav.backbones.tiny import tiny_model
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
 
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "extractor.py"
+RECIPE = Path(__file__).parents[2] / "recipes" / "extractor.py"
 CONFIG = RECIPE.parent / "configs" / "extractor_smollm2-135m.yaml"
 
 
@@ -31,7 +31,7 @@ def recipe():
 def place(tmp_path_factory, processor):
     """A checkpoint and a corpus: four speakers, each with the seven emotions, one clip unreadable."""
     folder = tmp_path_factory.mktemp("recipe")
-    wake(tiny_model(processor)).save_pretrained(folder / "tiny")
+    short_labels(wake(tiny_model(processor))).save_pretrained(folder / "tiny")
     processor.save_pretrained(folder / "tiny")
     (folder / "corpus").mkdir()
     lines = ["path,emotion,speaker,text"]
