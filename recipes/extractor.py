@@ -101,6 +101,8 @@ def main(script: ScriptArguments, training: TrainingArguments):
     processor = EmpathAVProcessor.from_pretrained(script.checkpoint)
     if script.extractor is not None:
         load_part(model, script.extractor)
+    else:
+        model.model.extractor.open()
     wrapped = EmotionTraining(model, script.modality_dropout, script.time_masking)
     folder = None if script.no_cache else script.cache
     cache = FeatureCache(model.model.extractor, processor, folder, Disturbance())

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from helpers import encode, relative_error, sound, user
+from transformers_empathav.backbones.tiny import tiny_model
+from transformers_empathav.modeling.emotion_extractor_empathav import pool
 
 
 @pytest.fixture(params=[False, True], ids=["padded", "skipping padding"], autouse=True)
@@ -79,3 +81,24 @@ def test_by_default_the_window_is_encoded_as_whisper_does(model, processor, skip
     encoded = extractor.encode_audio(features, mask)[:, -1]
     same = relative_error(encoded, whole[:, : encoded.shape[1]]) < 1e-5
     assert same is not skipping and extractor.config.to_dict()["skip_padded_sound"] is skipping
+
+
+def test_neighbours_are_averaged_over_what_is_heard():
+    tokens = torch.arange(14.0).view(2, 7, 1)
+    mask = torch.tensor([[1, 1, 1, 1, 1, 0, 0], [0, 1, 1, 0, 0, 0, 0]]).bool()
+    means, heard = pool(tokens, mask, 3)
+    assert means[..., 0].tolist() == [[1.0, 3.5, 0.0], [8.5, 0.0, 0.0]]
+    assert heard.tolist() == [[True, True, False], [True, False, False]]
+    same, still = pool(tokens, mask, 1)
+    assert torch.equal(same[mask], tokens[mask]) and torch.equal(still, mask)
+
+
+def test_an_opened_extractor_tells_clips_apart(processor):
+    model = tiny_model(processor)
+    features, _ = inputs_of(processor, 1.0, 1.0)
+    differences = []
+    for _ in range(2):
+        first, second = model.model.extractor(input_features=features)
+        differences.append(relative_error(first, second))
+        model.model.extractor.open()
+    assert differences[0] < 0.02 < 10 * differences[0] < differences[1]

@@ -68,6 +68,9 @@ class EmpathAVConfig(PreTrainedConfig):
         skip_padded_sound (`bool`, *optional*, defaults to `False`):
             Whether Whisper's encoder reads the frames that carry sound alone, and not the silence up to 30 s. That is
             an eighth of the work for a clip of 4 s, and gives other features: set it before training, not after.
+        audio_pooling (`int`, *optional*, defaults to 4):
+            How many neighbouring tokens of the audio encoder, 50 a second for Whisper, become one that the Q-Former
+            reads, their mean.
         num_query_tokens (`int`, *optional*, defaults to 8):
             Vectors in the language model's embedding space for each clip.
         memory_tokens_per_utterance (`int`, *optional*, defaults to 4):
@@ -111,6 +114,7 @@ class EmpathAVConfig(PreTrainedConfig):
     qformer_config: dict | PreTrainedConfig | None = None
     compressor_config: dict | PreTrainedConfig | None = None
     skip_padded_sound: bool = False
+    audio_pooling: int = 4
     num_query_tokens: int = 8
     memory_tokens_per_utterance: int = 4
     av_token_id: int = 0

@@ -112,6 +112,12 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             init.ones_(module.weight)
             init.zeros_(module.bias)
 
+    @torch.no_grad()
+    def open(self):
+        """Lets an untrained extractor speak: until then its vectors are all but the anchor. Training begins so."""
+        weight = self.embedding_projection.linear.weight
+        self.embedding_projection.open(gain=float(weight.shape[1] ** -0.5 / weight.float().std()))
+
     def encode_audio(
         self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None
     ) -> torch.Tensor:
@@ -199,9 +205,10 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         nothing = self.source_embedding.weight[NOTHING].expand(clips, 1, -1)
         tokens, visible = [nothing], [torch.ones(clips, 1, dtype=torch.bool, device=device)]
         if audio_features is not None:
-            voice = self.audio_projection(self.audio_mix(audio_features)) + self.source_embedding.weight[AUDIO]
-            tokens.append(voice)
-            visible.append(self._stream_mask(audio_mask, clips, device) & frame_mask(input_features_mask, voice))
+            mixed = self.audio_mix(audio_features)
+            mixed, heard = pool(mixed, frame_mask(input_features_mask, mixed), self.config.audio_pooling)
+            tokens.append(self.audio_projection(mixed) + self.source_embedding.weight[AUDIO])
+            visible.append(self._stream_mask(audio_mask, clips, device) & heard)
         if video_features is not None:
             layers, frames, patches = video_features.shape[1:4]
             mixed = self.vision_mix(video_features.flatten(2, 3)).unflatten(1, (frames, patches))
@@ -271,6 +278,18 @@ def frame_mask(mask: torch.Tensor | None, encoded: torch.Tensor) -> torch.Tensor
         return torch.ones(clips, length, dtype=torch.bool, device=encoded.device)
     position = torch.arange(length, device=encoded.device) * mask.shape[1] // length
     return mask.to(encoded.device).bool()[:, position]
+
+
+def pool(tokens: torch.Tensor, mask: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Means of `size` neighbours each, over those that `mask` shows, and which of them have any: `(clips, tokens, width)`
+    and `(clips, tokens)` to the same with a `size`-th of the tokens.
+    """
+    missing = -tokens.shape[1] % size
+    tokens = nn.functional.pad(tokens, (0, 0, 0, missing)).unflatten(1, (-1, size))
+    mask = nn.functional.pad(mask, (0, missing)).unflatten(1, (-1, size))
+    total = torch.where(mask[..., None], tokens, 0).sum(dim=2)
+    return total / mask.sum(dim=2, keepdim=True).clamp(min=1), mask.any(dim=2)
 
 
 def sinusoids(length: int, width: int) -> torch.Tensor:
