@@ -18,6 +18,7 @@ import copy
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
@@ -65,7 +66,9 @@ class ScriptArguments:
         default_factory=list,
         metadata={"help": "What to do with other labels: `calm=neutral` renames, `calm=` leaves such clips out."},
     )
-    split: str = field(default="speaker", metadata={"help": "What a fold holds out: `speaker`, or `take` (RAVDESS)."})
+    split: Literal["speaker", "take"] = field(
+        default="speaker", metadata={"help": "What a fold holds out; a take is statement and repetition in RAVDESS."}
+    )
     folds: int = field(default=0, metadata={"help": "Folds of a cross-validation; 0 trains once, on everything."})
     dev_groups: int = field(
         default=0, metadata={"help": "Training speakers held out to stop early and keep the best."}
@@ -92,6 +95,11 @@ class ScriptArguments:
 def main(script: ScriptArguments, training: TrainingArguments):
     logging.basicConfig(level=logging.INFO)
     set_seed(training.seed)
+    if wrong := [pair for pair in script.label_map if "=" not in pair]:
+        raise ValueError(
+            f"--label_map {wrong[0]} does not say what to do: {wrong[0]}=neutral renames the label, {wrong[0]}= leaves "
+            "its clips out."
+        )
     label_map = {name: other or None for name, _, other in (pair.partition("=") for pair in script.label_map)}
     items, extra = (
         [item for source in sources for item in load_clip_corpus(source, label_map)]

@@ -91,6 +91,11 @@ def test_too_many_unreadable_clips_end_the_run(recipe, place):
         run(recipe, place, "none", "--max_unreadable", 0.01)
 
 
+def test_a_label_map_that_does_not_say_what_to_do_is_refused(recipe, place):
+    with pytest.raises(ValueError, match="calm=neutral renames"):
+        run(recipe, place, "none", "--label_map", "calm")
+
+
 def test_the_configuration_is_understood(recipe):
     script, training = TrlParser((recipe.ScriptArguments, recipe.TrainingArguments)).parse_args_and_config(
         ["--config", str(CONFIG)]
