@@ -97,8 +97,8 @@ def main(script: ScriptArguments, training: TrainingArguments):
     set_seed(training.seed)
     if wrong := [pair for pair in script.label_map if "=" not in pair]:
         raise ValueError(
-            f"--label_map {wrong[0]} does not say what to do: {wrong[0]}=neutral renames the label, {wrong[0]}= leaves "
-            "its clips out."
+            f"--label_map {wrong[0]} does not say what to do: {wrong[0]}=neutral renames the label, {wrong[0]}= "
+            "leaves its clips out."
         )
     label_map = {name: other or None for name, _, other in (pair.partition("=") for pair in script.label_map)}
     items, extra = (
