@@ -4,11 +4,11 @@ What a memory is worth: how well the frozen language model writes an utterance a
     python benchmarks/worth.py
 
 Teacher-forced cross-entropy in nats a token on dev utterances of MELD (the folder that EMPATHAV_DATA names), single
-and in windows of eight, on build/smollm2-135m. Columns: no memory; the last two utterances verbatim (windows only);
-embeddings averaged over as many stretches as there are vectors; a soft prompt of as many vectors, trained here on
-training utterances; another conversation's memory; the own memory; the text itself. Worth is the least of no memory,
-soft prompt and another's memory, minus the own. Intervals: 95 %, bootstrap over windows. The last line is one line of
-JSON. What it cannot show: that a memory makes replies better.
+and in windows of eight, on build/smollm2-135m. Columns: no memory; the last two utterances verbatim; embeddings
+averaged over as many stretches as there are vectors; a soft prompt of as many vectors, trained here on training
+utterances; another conversation's memory; the own memory, also where it read the utterance's emotion; the text itself.
+Worth is the least of no memory, soft prompt and another's memory, minus the own. Intervals: 95 %, bootstrap over
+windows. The last line is one line of JSON. What it cannot show: that a memory makes replies better.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from transformers_empathav.recall import recall  # noqa: E402
 from transformers_empathav.training.reconstruction import ReconstructionCollator, text_losses  # noqa: E402
 
 
-COLUMNS = ("none", "last_2", "mean_pooled", "soft_prompt", "other", "own", "text")
+COLUMNS = ("none", "last_2", "mean_pooled", "soft_prompt", "other", "own", "own_with_emotions", "text")
 BASELINES = ("none", "soft_prompt", "other")
 
 
@@ -43,6 +43,9 @@ def main():
     parser.add_argument("--batch", type=int, default=16, help="windows of one utterance in a batch")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 8], help="utterances in a window")
     options = parser.parse_args()
+    if "EMPATHAV_DATA" not in os.environ:
+        print("Not measured: EMPATHAV_DATA names no folder with meld/ and empathetic_dialogues/, which are read here.")
+        return
     torch.manual_seed(0)
     model = EmpathAVForCausalLM.from_pretrained(options.checkpoint, dtype=torch.bfloat16).eval().requires_grad_(False)
     model.model.compressor.float()
@@ -107,7 +110,8 @@ def measure(model, processor, dev, soft, batch):
             "mean_pooled": torch.cat([mean_pooled(model, processor, window, k) for window in group]),
         }
         batches = {name: (inputs, value) for name, value in vectors.items()}
-        for name, kept in (("none", 0), ("last_2", 2), ("text", len(dev[0]))):
+        batches["own_with_emotions"] = (ReconstructionCollator(processor, emotions=True)(group), None)
+        for name, kept in (("none", 0), ("last_2", 2), ("text", 8)):
             batches[name] = (ReconstructionCollator(processor, verbatim=kept)(group), None)
         for name, (given, value) in batches.items():
             losses, correct, row = text_losses(model, given, vectors=value)

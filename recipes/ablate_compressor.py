@@ -56,8 +56,8 @@ VARIANTS = {
 @dataclass
 class ScriptArguments:
     checkpoint: str = field(default="build/smollm2-135m", metadata={"help": "Whose parts are taken."})
-    spelling_steps: int = field(default=200, metadata={"help": "Steps without the language model."})
-    steps: int = field(default=80, metadata={"help": "Steps through it."})
+    spelling_steps: int = field(default=150, metadata={"help": "Steps without the language model."})
+    steps: int = field(default=60, metadata={"help": "Steps through it."})
     batch: int = field(default=16, metadata={"help": "Utterances a step."})
     eval_windows: int = field(default=128, metadata={"help": "Dev utterances."})
     variants: list[str] = field(default_factory=lambda: list(VARIANTS), metadata={"help": "Which runs."})

@@ -5,6 +5,7 @@ import torch
 
 from helpers import encode, frames, sound, user
 from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
+from transformers_empathav.training.reconstruction import ReconstructionCollator, text_losses
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +34,20 @@ def test_new_vectors_have_the_norm_of_the_embeddings(reference):
         assert float(vectors.detach().norm(dim=-1).mean()) == pytest.approx(float(mean_norm), rel=0.05)
 
 
-def test_an_untrained_checkpoint_says_what_its_language_model_would_say(reference):
-    """Over a reply of the bare model, clip and memory move the next-token distribution little (KL in nats)."""
+@pytest.mark.parametrize("part", ["extractor", "compressor"])
+def test_an_untrained_part_leaves_the_language_model_to_say_what_it_would_say(reference, part):
+    """Over a reply of the bare model, clip or memory moves the next-token distribution little (KL in nats)."""
     model, processor = reference
-    if any(
-        part.embedding_projection.linear.weight.std() > 0.01
-        for part in (model.model.extractor, model.model.compressor)
-    ):
-        pytest.skip("this checkpoint has trained parts, which are meant to change what is said")
+    if getattr(model.model, part).embedding_projection.linear.weight.std() > 0.01:
+        pytest.skip(f"the {part} of this checkpoint is trained, and meant to change what is said")
     words = "My dog died last night and I cannot sleep."
     plain = encode(processor, [user(words)])
     reply = model.generate(**plain, max_new_tokens=16, do_sample=False)[:, plain["input_ids"].shape[1] :]
-    memory = model.compress(**processor.encode_history([user("I lost my job"), user("It hurts")]))
-    full = encode(processor, [user(("audio", sound(1)), words)], memory=memory)
+    if part == "extractor":
+        memory, full = None, encode(processor, [user(("audio", sound(1)), words)])
+    else:
+        memory = model.compress(**processor.encode_history([user("I lost my job"), user("It hurts")]))
+        full = encode(processor, [user(words)], memory=memory)
 
     def log_probs(inputs, **kwargs):
         inputs["input_ids"] = torch.cat([inputs["input_ids"], reply], dim=1)
@@ -56,3 +58,17 @@ def test_an_untrained_checkpoint_says_what_its_language_model_would_say(referenc
     bare, with_vectors = log_probs(plain), log_probs(full, memory=memory)
     divergence = (bare.exp() * (bare - with_vectors)).sum(-1).mean()
     assert 0 < divergence < 0.15
+
+
+def test_a_trained_memory_carries_what_was_said(reference):
+    """The frozen language model finds an utterance far likelier from its own memory than from another's."""
+    model, processor = reference
+    if model.model.compressor.embedding_projection.linear.weight.std() <= 0.01:
+        pytest.skip("the compressor of this checkpoint is not trained")
+    said = ["My sister is getting married in June!", "I failed the exam again.", "The cat broke my favourite cup."]
+    batch = ReconstructionCollator(processor)([[{"role": "user", "content": text}] for text in said])
+    memory = model.compress(batch["history_input_ids"], batch["history_attention_mask"])
+    with torch.no_grad():
+        own = text_losses(model, batch, vectors=memory.flat())[0].mean()
+        other = text_losses(model, batch, vectors=memory.vectors.roll(1, dims=0).flatten(0, 1))[0].mean()
+    assert other - own > 0.5

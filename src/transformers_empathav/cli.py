@@ -236,10 +236,10 @@ def demo(
         paths = save_demo_clips(clips)
         responder = Responder(checkpoint)
         show_heading(f"Clips of CREMA-D ({LICENSE}), recorded with one sentence in six acted emotions")
-        if not trained_parts_in(checkpoint):
+        if "extractor.safetensors" not in trained_parts_in(checkpoint):
             show_note(
-                "Emotion extractor and compressor of this checkpoint are not trained yet: the bars are what the "
-                "language model guesses without looking, and the reply rests on the words alone."
+                "The emotion extractor of this checkpoint is not trained yet: the bars are what the language model "
+                "guesses without looking, and the reply rests on the words alone."
             )
         history = []
         for number, acted in enumerate(("sad", "angry", "happy"), 1):

@@ -11,9 +11,9 @@ from transformers_empathav import PromptCache
 OPTIONS = {"max_new_tokens": 4, "do_sample": False, "output_logits": True, "return_dict_in_generate": True}
 
 
-def play(model, processor, cache, turns):
+def play(model, processor, cache, turns, memory=None):
     """Answers a conversation turn by turn, memory growing; gives the logits of each turn and the tokens computed."""
-    memory, logits, computed = None, [], []
+    logits, computed = [], []
     language_model = model.model.language_model
     forward = language_model.forward
 
@@ -44,6 +44,14 @@ def test_the_same_logits_with_fewer_tokens(model, processor):
         assert relative_error(one, other) < 1e-4
     assert kept_work[:2] == plain_work[:2]
     assert all(less < more for less, more in zip(kept_work[2:], plain_work[2:]))
+
+
+def test_a_budget_that_merges_old_vectors_does_no_harm(model, processor):
+    turns = ["one", "two words", "and three of them", "four", "five", "bye"]
+    plain, _ = play(model, processor, None, turns, model.empty_memory(max_vectors=8))
+    kept, _ = play(model, processor, PromptCache(), turns, model.empty_memory(max_vectors=8))
+    for one, other in zip(kept, plain):
+        assert relative_error(one, other) < 1e-4
 
 
 def test_another_conversation_in_between_does_no_harm(model, processor):

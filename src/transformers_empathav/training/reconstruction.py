@@ -89,10 +89,9 @@ def text_losses(model: EmpathAVForCausalLM, batch: dict, vectors: torch.Tensor |
     Returns:
         `tuple`: losses `(tokens,)`, whether each token is the likeliest `(tokens,)`, and the row of each `(tokens,)`.
     """
-    names = ["input_ids", "attention_mask"]
-    if vectors is None:
-        names += ["history_input_ids", "history_attention_mask"]
-    inputs = {name: batch[name] for name in names}
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    if vectors is not None:
+        inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
     hidden = model.model(**inputs, memory_embeds=vectors, use_cache=False).last_hidden_state
     taught = batch["labels"][:, 1:] != -100
     logits = model.lm_head(hidden[:, :-1][taught]).float()  # the head is a fifth of the work: only where it is needed
