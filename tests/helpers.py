@@ -18,6 +18,12 @@ def wake(model, scale: float = 50.0):
     return model
 
 
+def short_labels(model):
+    """One token for each emotion: a tiny tokenizer's bytes would take a pass for every letter."""
+    model.config.emotion_label_ids = [[20 + label] for label in range(len(model.config.emotion_labels))]
+    return model
+
+
 def sound(seed: int, seconds: float = 1.0, rate: int = 16000) -> np.ndarray:
     """A chord of its own for each seed, `(samples,)`."""
     pitches = np.random.default_rng(seed).uniform(100, 4000, 3)

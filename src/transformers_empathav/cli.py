@@ -189,6 +189,39 @@ def inspect_memory(
 
 
 @app.command()
+def emotion(
+    checkpoint: Checkpoint,
+    clips: Annotated[list[str], typer.Argument(help="Clips: sound or video.")],
+    timeline: Annotated[bool, typer.Option("--timeline", help="Score a sliding window too.")] = False,
+    window: Annotated[float, typer.Option(help="Length of the sliding window, in seconds.")] = 4.0,
+    hop: Annotated[float, typer.Option(help="Step from one window to the next, in seconds.")] = 1.0,
+    plot: Annotated[Path | None, typer.Option(help="PNG to write: emotions over time, or of several clips.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+):
+    """Say what clips show: the probability of each emotion, of the whole clip and over time."""
+    quiet_libraries()
+    with one_line_errors():
+        if urls := [clip for clip in clips if "://" in clip]:
+            raise ValueError(f"{urls[0]} is an address: download the clip and give its path.")
+        if missing := [clip for clip in clips if not Path(clip).exists()]:
+            raise FileNotFoundError(f"{missing[0]} does not exist: check the path.")
+        if plot is not None and timeline and len(clips) > 1:
+            raise ValueError("A plot of a timeline shows one clip: give one clip, or leave --timeline out.")
+
+        from .emotions import EmotionReader, plot_emotions, show_emotions
+
+        reader = EmotionReader(checkpoint)
+        labels = reader.model.config.emotion_labels
+        found = [reader(clip, timeline, window, hop) for clip in clips]
+        if as_json:
+            print(json.dumps({"clips": [clip.to_dict() for clip in found]}))
+        else:
+            show_emotions(found, labels)
+        if plot is not None:
+            plot_emotions(found, labels, plot)
+
+
+@app.command()
 def demo(
     checkpoint: Checkpoint,
     clips: Annotated[Path, typer.Option(help="Where the demonstration clips are kept.")] = Path("build/demo_clips"),

@@ -65,6 +65,12 @@ class EmpathAVConfig(PreTrainedConfig):
             The Q-Former that reads both encoders, a `Blip2QFormerConfig`.
         compressor_config (`PreTrainedConfig` or `dict`, *optional*):
             The state-space network of the [`MambaCompressor`]: `mamba2` (default) or `mamba`.
+        skip_padded_sound (`bool`, *optional*, defaults to `False`):
+            Whether Whisper's encoder reads the frames that carry sound alone, and not the silence up to 30 s. That is
+            an eighth of the work for a clip of 4 s, and gives other features: set it before training, not after.
+        audio_pooling (`int`, *optional*, defaults to 4):
+            How many neighbouring tokens of the audio encoder, 50 a second for Whisper, become one that the Q-Former
+            reads, their mean.
         num_query_tokens (`int`, *optional*, defaults to 8):
             Vectors in the language model's embedding space for each clip.
         memory_tokens_per_utterance (`int`, *optional*, defaults to 4):
@@ -107,6 +113,8 @@ class EmpathAVConfig(PreTrainedConfig):
     vision_config: dict | PreTrainedConfig | None = None
     qformer_config: dict | PreTrainedConfig | None = None
     compressor_config: dict | PreTrainedConfig | None = None
+    skip_padded_sound: bool = False
+    audio_pooling: int = 4
     num_query_tokens: int = 8
     memory_tokens_per_utterance: int = 4
     av_token_id: int = 0
@@ -141,6 +149,14 @@ class EmpathAVConfig(PreTrainedConfig):
             "AutoModel": "modeling_empathav.EmpathAVForCausalLM",
             "AutoModelForCausalLM": "modeling_empathav.EmpathAVForCausalLM",
             "AutoProcessor": "processing_empathav.EmpathAVProcessor",
+        }
+        self.custom_pipelines = {
+            "audio-visual-emotion": {
+                "impl": "emotion_pipeline_empathav.EmotionPipeline",
+                "pt": ["AutoModelForCausalLM"],
+                "default": {},
+                "type": "multimodal",
+            }
         }
         self._check()
 
@@ -180,6 +196,7 @@ def default_qformer_config() -> Blip2QFormerConfig:
         intermediate_size=1024,
         cross_attention_frequency=1,
         encoder_hidden_size=256,
+        initializer_range=0.0625,  # 256**-0.5: under the usual 0.02 so narrow a stack takes epochs to pass a signal on
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )

@@ -27,15 +27,31 @@ def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 class LayerMix(nn.Module):
-    """A learned convex combination of an encoder's layers; equal shares before training."""
+    """
+    A learned convex combination of an encoder's layers; equal shares before training.
 
-    def __init__(self, num_layers: int):
+    A few channels of a transformer are so large that they would hide the others: training begins by fitting `shift`
+    and `scale`, by which each channel of each layer is centred and brought to unit spread. Until then they change
+    nothing.
+    """
+
+    def __init__(self, num_layers: int, width: int):
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(num_layers))
+        self.register_buffer("shift", torch.zeros(num_layers, width))
+        self.register_buffer("scale", torch.ones(num_layers, width))
 
     def forward(self, layers: torch.Tensor) -> torch.Tensor:
         """`(clips, layers, tokens, width)` to `(clips, tokens, width)`."""
-        return torch.einsum("l,cltw->ctw", self.logits.softmax(0).to(layers.dtype), layers)
+        shares = self.logits.softmax(0)[:, None] * self.scale
+        offset = (shares * self.shift).sum(dim=0)
+        return torch.einsum("lw,cltw->ctw", shares.to(layers.dtype), layers) - offset.to(layers.dtype)
+
+    @torch.no_grad()
+    def fit(self, mean: torch.Tensor, spread: torch.Tensor):
+        """Takes mean and standard deviation of each channel over training clips, both `(layers, width)`."""
+        self.shift.copy_(mean)
+        self.scale.copy_(1 / spread.clamp(min=1e-4))
 
 
 class AudioVisualEmotionExtractor(PreTrainedModel):
@@ -60,10 +76,11 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         width = config.qformer_config.encoder_hidden_size
         self.audio_tower = build_encoder(config.audio_config).requires_grad_(False)
         self.vision_tower = build_encoder(config.vision_config).requires_grad_(False)
-        self.audio_mix = LayerMix(config.audio_config.num_hidden_layers + 1)
+        self.audio_mix = LayerMix(config.audio_config.num_hidden_layers + 1, config.audio_config.hidden_size)
         # A convolutional tower widens from layer to layer; there its last feature map is read.
         equal_width = config.vision_config.model_type != FaceEncoderConfig.model_type
-        self.vision_mix = LayerMix(config.vision_config.num_hidden_layers + 1 if equal_width else 1)
+        layers = config.vision_config.num_hidden_layers + 1 if equal_width else 1
+        self.vision_mix = LayerMix(layers, config.vision_config.hidden_size)
         self.audio_projection = nn.Sequential(
             nn.LayerNorm(config.audio_config.hidden_size), nn.Linear(config.audio_config.hidden_size, width)
         )
@@ -84,18 +101,45 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             module.reset(std=0.1 * self.config.initializer_range)
         elif isinstance(module, LayerMix):
             init.zeros_(module.logits)
+            init.zeros_(module.shift)
+            init.ones_(module.scale)
         elif isinstance(module, nn.Linear):
-            init.normal_(module.weight, std=self.config.initializer_range)
+            init.normal_(module.weight, std=module.in_features**-0.5)
             init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
-            init.normal_(module.weight)
+            init.normal_(module.weight, std=0.1 if module is self.source_embedding else 1.0)
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
 
-    def encode_audio(self, input_features: torch.Tensor) -> torch.Tensor:
-        """Frozen features of the sound: `(clips, mel, frames)` to `(clips, layers, tokens, width)`."""
-        return self._run_tower(self.audio_tower, input_features, all_layers=True)
+    @torch.no_grad()
+    def open(self):
+        """Lets an untrained extractor speak: until then its vectors are all but the anchor. Training begins so."""
+        weight = self.embedding_projection.linear.weight
+        self.embedding_projection.open(gain=float(weight.shape[1] ** -0.5 / weight.float().std()))
+
+    def encode_audio(
+        self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """
+        Frozen features of the sound: `(clips, mel, frames)` to `(clips, layers, tokens, width)`.
+
+        With `input_features_mask` `(clips, frames)` as many of Whisper's tokens remain as the longest sound takes, and
+        with `config.skip_padded_sound` its encoder does not even read the silence up to 30 s. What a clip gives does
+        not depend on the others beside it.
+        """
+        if input_features_mask is None or self.config.audio_config.model_type != "whisper":
+            return self._run_tower(self.audio_tower, input_features, all_layers=True)
+        frames = heard_frames(input_features_mask)
+        if not self.config.skip_padded_sound:
+            return self._run_tower(self.audio_tower, input_features, all_layers=True)[:, :, : frames // 2]
+        with self._tower_gradients(self.audio_tower):
+            layers = encode_heard(
+                self.audio_tower,
+                input_features[..., :frames].to(self.audio_tower.dtype),
+                input_features_mask[:, :frames],
+            )
+        return torch.stack(layers, dim=1).to(self.queries.weight.dtype)
 
     def encode_video(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
         """Frozen features: `(clips, frames, 3, height, width)` to `(clips, layers, frames, patches, width)`."""
@@ -105,9 +149,13 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         )
         return features.unflatten(0, (clips, frames)).transpose(1, 2)
 
-    def _run_tower(self, tower: PreTrainedModel, inputs: torch.Tensor, all_layers: bool) -> torch.Tensor:
+    @staticmethod
+    def _tower_gradients(tower: PreTrainedModel):
         trainable = any(parameter.requires_grad for parameter in tower.parameters())
-        with torch.set_grad_enabled(trainable and torch.is_grad_enabled()):
+        return torch.set_grad_enabled(trainable and torch.is_grad_enabled())
+
+    def _run_tower(self, tower: PreTrainedModel, inputs: torch.Tensor, all_layers: bool) -> torch.Tensor:
+        with self._tower_gradients(tower):
             outputs = tower(inputs.to(tower.dtype), output_hidden_states=all_layers, return_dict=True)
         layers = outputs.hidden_states if all_layers else (outputs.last_hidden_state,)
         return torch.stack(layers, dim=1).to(self.queries.weight.dtype)
@@ -135,13 +183,16 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             video_mask (`torch.Tensor` of shape `(clips,)`, *optional*):
                 1 where the clip has frames; all clips by default.
             audio_features, video_features (`torch.Tensor`, *optional*):
-                What `encode_audio` and `encode_video` gave, in place of the encoders' inputs.
+                What `encode_audio` and `encode_video` gave, in place of the encoders' inputs. `input_features_mask`
+                then covers the same stretch of sound, in frames or in tokens.
 
         Returns:
             `torch.Tensor` of shape `(clips, num_query_tokens, text_hidden_size)`.
         """
         if input_features is not None:
-            audio_features = self.encode_audio(input_features)
+            audio_features = self.encode_audio(input_features, input_features_mask)
+            if input_features_mask is not None and self.config.audio_config.model_type == "whisper":
+                input_features_mask = input_features_mask[:, : heard_frames(input_features_mask)]
         if pixel_values_videos is not None:
             video_features = self.encode_video(pixel_values_videos)
         if audio_features is None and video_features is None:
@@ -154,9 +205,10 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         nothing = self.source_embedding.weight[NOTHING].expand(clips, 1, -1)
         tokens, visible = [nothing], [torch.ones(clips, 1, dtype=torch.bool, device=device)]
         if audio_features is not None:
-            voice = self.audio_projection(self.audio_mix(audio_features)) + self.source_embedding.weight[AUDIO]
-            tokens.append(voice)
-            visible.append(self._stream_mask(audio_mask, clips, device) & frame_mask(input_features_mask, voice))
+            mixed = self.audio_mix(audio_features)
+            mixed, heard = pool(mixed, frame_mask(input_features_mask, mixed), self.config.audio_pooling)
+            tokens.append(self.audio_projection(mixed) + self.source_embedding.weight[AUDIO])
+            visible.append(self._stream_mask(audio_mask, clips, device) & heard)
         if video_features is not None:
             layers, frames, patches = video_features.shape[1:4]
             mixed = self.vision_mix(video_features.flatten(2, 3)).unflatten(1, (frames, patches))
@@ -184,6 +236,41 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         return mask.to(device).bool()[:, None]
 
 
+def heard_frames(mask: torch.Tensor) -> int:
+    """How many input frames the longest sound of a batch takes, brought to an even number."""
+    frames = int(mask.long().sum(dim=1).max())
+    return max(frames + frames % 2, 2)
+
+
+def encode_heard(encoder: PreTrainedModel, input_features: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
+    r"""
+    Whisper's encoder over sound of any length up to its window; its own `forward` takes the whole window alone.
+
+    Padding of shorter clips is kept out of the convolutions and of the attention.
+
+    Args:
+        encoder (`WhisperEncoder`): The encoder.
+        input_features (`torch.Tensor` of shape `(clips, mel, frames)`): An even number of frames.
+        mask (`torch.Tensor` of shape `(clips, frames)`): 1 where a frame carries sound.
+
+    Returns:
+        `list[torch.Tensor]`: Hidden states of each layer, `(clips, frames / 2, width)`.
+    """
+    heard = mask.to(input_features)[:, None]
+    hidden = nn.functional.gelu(encoder.conv1(input_features * heard)) * heard
+    hidden = nn.functional.gelu(encoder.conv2(hidden)).transpose(1, 2)
+    hidden = hidden + encoder.embed_positions.weight[: hidden.shape[1]].to(hidden)
+    hidden = nn.functional.dropout(hidden, p=encoder.dropout, training=encoder.training)
+    unseen = ~frame_mask(mask, hidden)[:, None, None]
+    bias = torch.zeros_like(unseen, dtype=hidden.dtype).masked_fill(unseen, torch.finfo(hidden.dtype).min)
+    bias = bias.expand(-1, 1, hidden.shape[1], -1)
+    layers = [hidden]
+    for layer in encoder.layers:
+        layers.append(layer(layers[-1], bias))
+    layers[-1] = encoder.layer_norm(layers[-1])
+    return layers
+
+
 def frame_mask(mask: torch.Tensor | None, encoded: torch.Tensor) -> torch.Tensor:
     """Brings a mask over an encoder's input frames to its output tokens: `(clips, tokens)`."""
     clips, length = encoded.shape[:2]
@@ -191,6 +278,18 @@ def frame_mask(mask: torch.Tensor | None, encoded: torch.Tensor) -> torch.Tensor
         return torch.ones(clips, length, dtype=torch.bool, device=encoded.device)
     position = torch.arange(length, device=encoded.device) * mask.shape[1] // length
     return mask.to(encoded.device).bool()[:, position]
+
+
+def pool(tokens: torch.Tensor, mask: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Means of `size` neighbours each, over those that `mask` shows, and which of them have any: `(clips, tokens, width)`
+    and `(clips, tokens)` to the same with a `size`-th of the tokens.
+    """
+    missing = -tokens.shape[1] % size
+    tokens = nn.functional.pad(tokens, (0, 0, 0, missing)).unflatten(1, (-1, size))
+    mask = nn.functional.pad(mask, (0, missing)).unflatten(1, (-1, size))
+    total = torch.where(mask[..., None], tokens, 0).sum(dim=2)
+    return total / mask.sum(dim=2, keepdim=True).clamp(min=1), mask.any(dim=2)
 
 
 def sinusoids(length: int, width: int) -> torch.Tensor:

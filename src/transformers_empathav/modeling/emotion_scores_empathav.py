@@ -81,3 +81,10 @@ def label_prefixes(config: EmpathAVConfig) -> dict[tuple[int, ...], list[tuple[i
         for position, token in enumerate(tokens):
             prefixes.setdefault(tuple(tokens[:position]), []).append((label, token, len(tokens)))
     return prefixes
+
+
+def emotion_pipeline() -> type:
+    """The class of the checkpoint's pipeline; saving a checkpoint copies its file because it is named here."""
+    from .emotion_pipeline_empathav import EmotionPipeline
+
+    return EmotionPipeline

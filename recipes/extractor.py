@@ -1,0 +1,182 @@
+# /// script
+# dependencies = ["transformers-empathav[train,eval]"]
+# ///
+"""
+Trains the audio-visual emotion extractor: language model and encoders are frozen, and from the extractor's vectors the
+language model has to name the emotion of each clip.
+
+    accelerate launch recipes/extractor.py --config recipes/configs/extractor_smollm2-135m.yaml --folds 5
+    accelerate launch recipes/extractor.py --config recipes/configs/extractor_smollm2-135m.yaml
+
+The first measures: five trainings, each tested on speakers it has not heard, and a table with baselines. The second
+trains on all speakers and writes extractor.safetensors for `empathav assemble --trained`. A corpus is a path, as it
+stands or in the folder that EMPATHAV_DATA names. Interrupted, the same command with `--resume_from_checkpoint true`
+goes on where the last checkpoint was written.
+"""
+
+import copy
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+from trl import TrlParser
+
+from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
+from transformers_empathav.data.clips import load_clip_corpus
+from transformers_empathav.data.splits import check_disjoint, group_folds, hold_out, speaker_of, take_of
+from transformers_empathav.evaluation.emotion_report import (
+    PREDICTIONS_FILE,
+    read_predictions,
+    write_predictions,
+    write_report,
+)
+from transformers_empathav.training.augmentation import Disturbance
+from transformers_empathav.training.emotion import EmotionTraining
+from transformers_empathav.training.emotion_data import EmotionCollator, EmotionDataset, fit_features
+from transformers_empathav.training.emotion_trainer import (
+    PART_FILE,
+    EmotionTrainer,
+    load_part,
+    save_part,
+    trained_tensors,
+)
+from transformers_empathav.training.feature_cache import FeatureCache
+from transformers_empathav.training.throughput import ThroughputCallback
+
+
+logger = logging.getLogger("extractor")
+
+
+@dataclass
+class ScriptArguments:
+    checkpoint: str = field(metadata={"help": "EmpathAV checkpoint whose extractor is trained."})
+    corpora: list[str] = field(
+        default_factory=lambda: ["ravdess_audio"],
+        metadata={"help": "Labelled clips: folders, csv files or JSON lines; see data/clips.py."},
+    )
+    extra_corpora: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Clips that join the training side alone; those of speakers who are tested on stay out."},
+    )
+    label_map: list[str] = field(
+        default_factory=list,
+        metadata={"help": "What to do with other labels: `calm=neutral` renames, `calm=` leaves such clips out."},
+    )
+    split: Literal["speaker", "take"] = field(
+        default="speaker", metadata={"help": "What a fold holds out; a take is statement and repetition in RAVDESS."}
+    )
+    folds: int = field(default=0, metadata={"help": "Folds of a cross-validation; 0 trains once, on everything."})
+    dev_groups: int = field(
+        default=0, metadata={"help": "Training speakers held out to stop early and keep the best."}
+    )
+    patience: int = field(default=4, metadata={"help": "Evaluations without a gain after which training stops."})
+    cache: str = field(default="build/features", metadata={"help": "Folder of the frozen features."})
+    no_cache: bool = field(default=False, metadata={"help": "Compute frozen features each time they are needed."})
+    copies: int = field(default=0, metadata={"help": "Disturbed copies of each clip, cached beside it."})
+    max_unreadable: float = field(default=0.01, metadata={"help": "Share of clips that may be unreadable."})
+    modality_dropout: float = field(default=0.3, metadata={"help": "Share of clips that lose sound or frames."})
+    time_masking: float = field(default=0.0, metadata={"help": "Longest hidden stretch of sound, share of the clip."})
+    label_smoothing: float = field(default=0.1, metadata={"help": "Share of the target spread over all labels."})
+    class_weights: bool = field(default=True, metadata={"help": "Whether rare emotions weigh more."})
+    warmup_epochs: float = field(
+        default=0.0, metadata={"help": "Epochs towards the embeddings of the labels, before the LLM is asked."}
+    )
+    baselines: bool = field(default=True, metadata={"help": "Whether the table of a cross-validation has baselines."})
+    extractor: str | None = field(default=None, metadata={"help": "Trained extractor to begin from."})
+    llm_dtype: str = field(
+        default="bfloat16", metadata={"help": "Of the frozen weights; float32 where a CPU is faster in it."}
+    )
+
+
+def main(script: ScriptArguments, training: TrainingArguments):
+    logging.basicConfig(level=logging.INFO)
+    set_seed(training.seed)
+    if wrong := [pair for pair in script.label_map if "=" not in pair]:
+        raise ValueError(
+            f"--label_map {wrong[0]} does not say what to do: {wrong[0]}=neutral renames the label, {wrong[0]}= "
+            "leaves its clips out."
+        )
+    label_map = {name: other or None for name, _, other in (pair.partition("=") for pair in script.label_map)}
+    items, extra = (
+        [item for source in sources for item in load_clip_corpus(source, label_map)]
+        for sources in (script.corpora, script.extra_corpora)
+    )
+    model = EmpathAVForCausalLM.from_pretrained(script.checkpoint, dtype=getattr(torch, script.llm_dtype))
+    processor = EmpathAVProcessor.from_pretrained(script.checkpoint)
+    if script.extractor is not None:
+        load_part(model, script.extractor)
+    else:
+        model.model.extractor.open()
+    wrapped = EmotionTraining(model, script.modality_dropout, script.time_masking)
+    folder = None if script.no_cache else script.cache
+    cache = FeatureCache(model.model.extractor, processor, folder, Disturbance())
+    items = cache.prepare(items, script.copies, script.max_unreadable)
+    extra = cache.prepare(extra, script.copies, script.max_unreadable) if extra else []
+    beginning = {name: tensor.clone() for name, tensor in trained_tensors(model).items()}
+
+    if not script.folds:
+        trainer = train(script, training, wrapped, cache, items + extra)
+        if trainer.is_world_process_zero():
+            save_part(model, Path(training.output_dir) / PART_FILE, dtype=torch.bfloat16)
+        return
+    group = {"speaker": speaker_of, "take": take_of}[script.split]
+    found = []
+    for fold, held_out in enumerate(group_folds(items, script.folds, group)):
+        kept, test = hold_out(items, held_out, group)
+        check_disjoint(group, training=kept, test=test)
+        tested = {speaker_of(item) for item in test}
+        joining = [item for item in extra if speaker_of(item) not in tested]
+        if len(joining) < len(extra):
+            logger.info(f"fold {fold}: {len(extra) - len(joining)} extra clips are of tested speakers and stay out")
+        kept = kept + joining
+        arguments = copy.deepcopy(training)
+        arguments.output_dir = str(Path(training.output_dir) / f"fold{fold}")
+        predictions = Path(arguments.output_dir) / PREDICTIONS_FILE
+        if not (training.resume_from_checkpoint and predictions.is_file()):
+            set_seed(training.seed)
+            model.model.extractor.load_state_dict(beginning, strict=False)
+            trainer = train(script, arguments, wrapped, cache, kept)
+            if trainer.is_world_process_zero():
+                save_part(model, Path(arguments.output_dir) / PART_FILE)
+            write_predictions(predictions, trainer, test, cache, group)
+        found.append((kept, read_predictions(predictions)))
+    if training.process_index == 0:
+        write_report(Path(training.output_dir), model, processor, cache, found, script.baselines)
+
+
+def train(script, training: TrainingArguments, wrapped: EmotionTraining, cache: FeatureCache, items: list[dict]):
+    """Trains on `items`, of which `dev_groups` speakers are kept back to stop early where that is asked for."""
+    labels, dev, callbacks = wrapped.model.config.emotion_labels, None, [ThroughputCallback()]
+    if script.dev_groups:
+        speakers = sorted({speaker_of(item) for item in items})
+        items, dev = hold_out(items, speakers[:: max(len(speakers) // script.dev_groups, 1)][: script.dev_groups])
+        check_disjoint(training=items, dev=dev)
+        dev = EmotionDataset(dev, cache, labels)
+        training.eval_strategy = training.save_strategy
+        training.eval_delay = max(training.eval_delay, script.warmup_epochs)
+        training.load_best_model_at_end, training.metric_for_best_model = True, "uar"
+        training.greater_is_better = True
+        callbacks.append(EarlyStoppingCallback(script.patience))
+    trainer = EmotionTrainer(
+        model=wrapped,
+        args=training,
+        train_dataset=EmotionDataset(items, cache, labels, script.copies),
+        eval_dataset=dev,
+        data_collator=EmotionCollator(wrapped.model.config),
+        callbacks=callbacks,
+        class_weights=script.class_weights,
+        label_smoothing=script.label_smoothing,
+        warmup_epochs=script.warmup_epochs,
+    )
+    fit_features(wrapped.model, trainer.train_dataset)
+    there = get_last_checkpoint(training.output_dir) if Path(training.output_dir).is_dir() else None
+    trainer.train(resume_from_checkpoint=there if training.resume_from_checkpoint else None)
+    return trainer
+
+
+if __name__ == "__main__":
+    main(*TrlParser((ScriptArguments, TrainingArguments)).parse_args_and_config())

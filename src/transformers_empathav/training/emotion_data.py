@@ -1,0 +1,118 @@
+"""Labelled clips as batches of frozen features."""
+
+import zlib
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import Dataset
+
+from ..modeling.configuration_empathav import EmpathAVConfig
+from ..modeling.modeling_empathav import EmpathAVForCausalLM
+from .feature_cache import ClipFeatures, FeatureCache
+from .reconstruction import LengthSampler
+
+
+class EmotionDataset(Dataset):
+    r"""
+    Labelled clips as frozen features.
+
+    Args:
+        items (`list[dict]`): Conversations whose last message has a clip and an emotion.
+        cache ([`FeatureCache`]): Gives the features.
+        labels (`list[str]`): The emotions in the order of the model's scores.
+        copies (`int`, *optional*, defaults to 0):
+            Disturbed copies beside each clip; in each epoch one of them or the clip itself is read.
+        only (`str`, *optional*): `"audio"` or `"video"` to give that stream alone.
+    """
+
+    def __init__(
+        self, items: list[dict], cache: FeatureCache, labels: list[str], copies: int = 0, only: str | None = None
+    ):
+        self.items, self.cache, self.copies, self.only, self.epoch = items, cache, copies, only, 0
+        self.targets = [labels.index(item["messages"][-1]["emotion"]) for item in items]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict:
+        copy = zlib.crc32(f"{self.epoch} {index}".encode()) % (self.copies + 1)  # alike after resuming
+        windows = self.cache.load(self.items[index], copy)
+        if self.only is not None:
+            streams = {"audio": None, "video": None}
+            windows = [ClipFeatures(**{**streams, self.only: getattr(window, self.only)}) for window in windows]
+        return {"windows": windows, "label": self.targets[index]}
+
+
+class ClipSampler(LengthSampler):
+    """An order that depends on seed and epoch alone, as does the copy of each clip."""
+
+    def __init__(self, batch_size: int, dataset: EmotionDataset, seed: int):
+        self.dataset = dataset
+        super().__init__(batch_size, [1] * len(dataset), seed)
+
+    def set_epoch(self, epoch: int):
+        super().set_epoch(epoch)
+        self.dataset.epoch = epoch
+
+
+@dataclass
+class EmotionCollator:
+    r"""
+    Rows of [`EmotionDataset`] to the inputs of [`EmotionTraining`].
+
+    Args:
+        config ([`EmpathAVConfig`]): Of the model.
+    """
+
+    config: EmpathAVConfig
+
+    def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
+        windows = [window for row in rows for window in row["windows"]]
+        batch = {
+            "clips": torch.tensor([len(row["windows"]) for row in rows]),
+            "labels": torch.tensor([row["label"] for row in rows]),
+        }
+        return batch | stack_features(windows)
+
+
+def stack_features(windows: list[ClipFeatures]) -> dict[str, torch.Tensor]:
+    """Windows of different lengths to the extractor's inputs, in the cache's type; zeros where a stream is missing."""
+    audio, video = [window.audio for window in windows], [window.video for window in windows]
+    if all(stream is None for stream in audio + video):
+        raise ValueError("None of these clips has the stream that is asked for: give clips with sound or frames.")
+    batch = {
+        "audio_mask": torch.tensor([int(stream is not None) for stream in audio]),
+        "video_mask": torch.tensor([int(stream is not None) for stream in video]),
+    }
+    if (known := next((stream for stream in audio if stream is not None), None)) is not None:
+        longest = max(stream.shape[1] for stream in audio if stream is not None)
+        batch["audio_features"] = known.new_zeros(len(audio), known.shape[0], longest, known.shape[2])
+        batch["input_features_mask"] = torch.zeros(len(audio), longest, dtype=torch.long)
+        for row, stream in enumerate(audio):
+            if stream is not None:
+                batch["audio_features"][row, :, : stream.shape[1]] = stream
+                batch["input_features_mask"][row, : stream.shape[1]] = 1
+    if (known := next((stream for stream in video if stream is not None), None)) is not None:
+        batch["video_features"] = torch.stack(
+            [torch.zeros_like(known) if frames is None else frames for frames in video]
+        )
+    return batch
+
+
+@torch.no_grad()
+def fit_features(model: EmpathAVForCausalLM, dataset: EmotionDataset):
+    """Fits the centre and spread of the encoders' channels to the clips of a training side; done before training."""
+    sums: dict[str, list] = {}
+    for item in dataset.items:
+        for window in dataset.cache.load(item):
+            for stream, features in (("audio", window.audio), ("video", window.video)):
+                if features is not None:
+                    features = features.flatten(1, -2).double()
+                    parts = features.shape[1], features.sum(dim=1), features.square().sum(dim=1)
+                    known = sums.setdefault(stream, [0, 0, 0])
+                    known[:] = [old + new for old, new in zip(known, parts)]
+    extractor = model.model.extractor
+    for stream, (count, total, squares) in sums.items():
+        mean = total / count
+        spread = (squares / count - mean.square()).clamp(min=0).sqrt()
+        (extractor.audio_mix if stream == "audio" else extractor.vision_mix).fit(mean, spread)

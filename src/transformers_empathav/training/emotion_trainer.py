@@ -1,0 +1,136 @@
+"""The trainer of the extractor, and the file that its trained weights go into."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import Trainer
+
+from ..evaluation.emotion_metrics import emotion_metrics
+from ..modeling.configuration_empathav import EmpathAVConfig
+from ..modeling.modeling_empathav import EmpathAVForCausalLM
+from .emotion_data import ClipSampler, EmotionDataset
+
+
+PART_FILE = "extractor.safetensors"
+
+
+class EmotionTrainer(Trainer):
+    r"""
+    `transformers.Trainer` for an [`EmotionTraining`]: checkpoints hold the extractor without its encoders.
+
+    Args:
+        class_weights (`bool`): Whether rare emotions weigh more, in inverse proportion to how often they occur.
+        label_smoothing (`float`): Share of the target that is spread over all labels.
+        warmup_epochs (`float`): Epochs before the language model is asked; see [`EmotionTraining.nearest`].
+    """
+
+    def __init__(
+        self, *args, class_weights: bool = True, label_smoothing: float = 0.0, warmup_epochs: float = 0.0, **kwargs
+    ):
+        super().__init__(*args, **kwargs)
+        self.label_smoothing, self.warmup_epochs = label_smoothing, warmup_epochs
+        self.weights = balanced_weights(self.train_dataset.targets, self._inner().config) if class_weights else None
+
+    def _get_train_sampler(self, train_dataset=None):
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        return ClipSampler(self.args.train_batch_size, dataset, self.args.seed)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        training = self.accelerator.unwrap_model(self.model)
+        training.through_language_model = (self.state.epoch or 0.0) >= self.warmup_epochs
+        scores = model(**inputs)
+        loss = self._loss(scores, inputs["labels"], num_items_in_batch)
+        return (loss, {"scores": scores}) if return_outputs else loss
+
+    def _loss(self, scores: torch.Tensor, labels: torch.Tensor, num_items_in_batch=None) -> torch.Tensor:
+        weights = None if self.weights is None else self.weights.to(scores.device)
+        losses = nn.functional.cross_entropy(
+            scores, labels, weight=weights, label_smoothing=self.label_smoothing, reduction="none"
+        )
+        # Gradients are averaged over processes, and rows counted over all of them.
+        share = len(labels) if num_items_in_batch is None else num_items_in_batch / self.accelerator.num_processes
+        return losses.sum() / share
+
+    @torch.no_grad()
+    def scores(self, dataset: EmotionDataset) -> np.ndarray:
+        """Probabilities `(rows, labels)` of each row, in the order of the dataset."""
+        training = self.accelerator.unwrap_model(self.model)
+        mode, through = training.training, training.through_language_model
+        training.eval()
+        training.through_language_model = True
+        found = []
+        for batch in self.get_eval_dataloader(dataset):
+            batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
+            found.append(self.accelerator.gather_for_metrics(training(**batch)).softmax(dim=-1).cpu())
+        training.train(mode)
+        training.through_language_model = through
+        return torch.cat(found).numpy()
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
+        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+        found = emotion_metrics(np.array(dataset.targets), self.scores(dataset))
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _save(self, output_dir=None, state_dict=None):
+        directory = Path(output_dir or self.args.output_dir)
+        directory.mkdir(parents=True, exist_ok=True)
+        save_part(self._inner(), directory / PART_FILE)
+        torch.save(self.args, directory / "training_args.bin")
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        load_part(self._inner(), Path(resume_from_checkpoint) / PART_FILE)
+
+    def _load_best_model(self):
+        load_part(self._inner(), Path(self.state.best_model_checkpoint) / PART_FILE)
+
+    def _inner(self) -> EmpathAVForCausalLM:
+        return self.accelerator.unwrap_model(self.model).model
+
+
+def balanced_weights(targets: list[int], config: EmpathAVConfig) -> torch.Tensor:
+    """
+    One weight a label, in inverse proportion to its count, with a mean of 1 over the rows.
+
+    Raises:
+        `ValueError`: a label never occurs, so it would never be learned.
+    """
+    counts = torch.bincount(torch.tensor(targets), minlength=len(config.emotion_labels)).float()
+    if missing := [label for label, count in zip(config.emotion_labels, counts) if not count]:
+        raise ValueError(
+            f"No clip of the training side shows {', '.join(missing)}: add some, or train without class weights."
+        )
+    return counts.sum() / (len(counts) * counts)
+
+
+def trained_tensors(model: EmpathAVForCausalLM) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in model.model.extractor.state_dict().items() if "_tower." not in name}
+
+
+def save_part(model: EmpathAVForCausalLM, path: str | os.PathLike, dtype: torch.dtype | None = None):
+    """Writes the extractor's weights without its encoders into one safetensors file, in `dtype` where one is given."""
+    save_file(
+        {name: tensor.to(dtype or tensor.dtype).contiguous() for name, tensor in trained_tensors(model).items()},
+        str(path),
+    )
+
+
+def load_part(model: EmpathAVForCausalLM, path: str | os.PathLike):
+    """
+    Loads what `save_part` wrote.
+
+    Raises:
+        `ValueError`: it is the part of another configuration.
+    """
+    stored, own = load_file(str(path)), trained_tensors(model)
+    if different := sorted(set(stored) ^ set(own)) or [name for name in own if own[name].shape != stored[name].shape]:
+        raise ValueError(
+            f"{path} does not fit this extractor ({', '.join(different[:4])}): it has another configuration."
+        )
+    model.model.extractor.load_state_dict(stored, strict=False)

@@ -1,0 +1,104 @@
+"""Whisper's encoder over its window or over what carries sound: as many tokens as sound, alike in every batch."""
+
+import pytest
+import torch
+
+from helpers import encode, relative_error, sound, user
+from transformers_empathav.backbones.tiny import tiny_model
+from transformers_empathav.modeling.emotion_extractor_empathav import pool
+
+
+@pytest.fixture(params=[False, True], ids=["padded", "skipping padding"], autouse=True)
+def skipping(request, model):
+    model.config.skip_padded_sound = request.param
+    yield request.param
+    model.config.skip_padded_sound = False
+
+
+def inputs_of(processor, *lengths):
+    turns = [[user(("audio", sound(index, seconds=seconds)))] for index, seconds in enumerate(lengths)]
+    inputs = encode(processor, *turns)
+    return inputs["input_features"], inputs["input_features_mask"]
+
+
+def test_a_sound_that_fills_the_window_is_encoded_as_ever(model, processor):
+    features, mask = inputs_of(processor, 2.0)
+    assert mask.all()
+    extractor = model.model.extractor
+    assert relative_error(extractor.encode_audio(features, mask), extractor.encode_audio(features)) < 1e-5
+
+
+def test_as_many_tokens_as_there_is_sound(model, processor):
+    features, mask = inputs_of(processor, 0.5, 1.01)
+    frames = mask.sum(dim=1)
+    assert frames[0] < frames[1] < mask.shape[1]
+    encoded = model.model.extractor.encode_audio(features, mask)
+    assert encoded.shape[:3] == (2, len(model.model.extractor.audio_mix.logits), -(-int(frames[1]) // 2))
+
+
+@pytest.mark.parametrize("other", [0.1, 2.0])
+def test_what_a_clip_gives_does_not_depend_on_its_neighbours(model, processor, other):
+    extractor = model.model.extractor
+    features, mask = inputs_of(processor, 0.61, other)
+    alone = extractor(input_features=features[:1], input_features_mask=mask[:1])
+    beside = extractor(input_features=features, input_features_mask=mask)
+    assert relative_error(beside[:1], alone) < 1e-5
+
+
+@pytest.mark.parametrize("skipping", [True], indirect=True)
+def test_skipped_padding_does_not_count_whatever_stands_in_it(model, processor):
+    extractor = model.model.extractor
+    features, mask = inputs_of(processor, 0.61, 1.0)
+    noisy = torch.where(mask[:, None].bool(), features, torch.randn_like(features) * 10)
+    expected = extractor(input_features=features, input_features_mask=mask)
+    assert relative_error(extractor(input_features=noisy, input_features_mask=mask), expected) < 1e-5
+
+
+def test_features_and_their_mask_may_be_given_in_place_of_sound(model, processor):
+    extractor = model.model.extractor
+    features, mask = inputs_of(processor, 0.61, 1.0)
+    expected = extractor(input_features=features, input_features_mask=mask)
+    encoded = extractor.encode_audio(features, mask)
+    tokens = mask[:, : 2 * encoded.shape[2] : 2]
+    given = extractor(audio_features=encoded, input_features_mask=tokens)
+    assert relative_error(given, expected) < 1e-5
+
+
+def test_a_clip_without_sound_beside_one_with_is_defined(model, processor):
+    extractor = model.model.extractor
+    features, mask = inputs_of(processor, 0.61, 1.0)
+    mask[0] = 0
+    vectors = extractor(input_features=features, input_features_mask=mask, audio_mask=torch.tensor([0, 1]))
+    assert torch.isfinite(vectors).all()
+    alone = extractor(input_features=features[1:], input_features_mask=mask[1:])
+    assert relative_error(vectors[1:], alone) < 1e-5
+
+
+def test_by_default_the_window_is_encoded_as_whisper_does(model, processor, skipping):
+    extractor = model.model.extractor
+    features, mask = inputs_of(processor, 0.61)
+    whole = extractor.audio_tower(features).last_hidden_state
+    encoded = extractor.encode_audio(features, mask)[:, -1]
+    same = relative_error(encoded, whole[:, : encoded.shape[1]]) < 1e-5
+    assert same is not skipping and extractor.config.to_dict()["skip_padded_sound"] is skipping
+
+
+def test_neighbours_are_averaged_over_what_is_heard():
+    tokens = torch.arange(14.0).view(2, 7, 1)
+    mask = torch.tensor([[1, 1, 1, 1, 1, 0, 0], [0, 1, 1, 0, 0, 0, 0]]).bool()
+    means, heard = pool(tokens, mask, 3)
+    assert means[..., 0].tolist() == [[1.0, 3.5, 0.0], [8.5, 0.0, 0.0]]
+    assert heard.tolist() == [[True, True, False], [True, False, False]]
+    same, still = pool(tokens, mask, 1)
+    assert torch.equal(same[mask], tokens[mask]) and torch.equal(still, mask)
+
+
+def test_an_opened_extractor_tells_clips_apart(processor):
+    model = tiny_model(processor)
+    features, _ = inputs_of(processor, 1.0, 1.0)
+    differences = []
+    for _ in range(2):
+        first, second = model.model.extractor(input_features=features)
+        differences.append(relative_error(first, second))
+        model.model.extractor.open()
+    assert differences[0] < 0.02 < 10 * differences[0] < differences[1]

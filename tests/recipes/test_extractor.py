@@ -1,0 +1,103 @@
+"""The recipe of the extractor, from a folder of clips to a report and a trained part, on a tiny model."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from trl import TrlParser
+
+from clips import write_clip
+from helpers import short_labels, wake
+from transformers_empathav.backbones.assemble import lay_over
+from transformers_empathav.backbones.tiny import tiny_model
+from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
+
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "extractor.py"
+CONFIG = RECIPE.parent / "configs" / "extractor_smollm2-135m.yaml"
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    spec = importlib.util.spec_from_file_location("recipe_extractor", RECIPE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, processor):
+    """A checkpoint and a corpus: four speakers, each with the seven emotions, one clip unreadable."""
+    folder = tmp_path_factory.mktemp("recipe")
+    short_labels(wake(tiny_model(processor))).save_pretrained(folder / "tiny")
+    processor.save_pretrained(folder / "tiny")
+    (folder / "corpus").mkdir()
+    lines = ["path,emotion,speaker,text"]
+    for speaker in range(4):
+        for number, emotion in enumerate(EMOTION_LABELS):
+            name = f"{speaker}-{emotion}.mp4"
+            options = {"seconds": 0.4, "frequency": 200.0 + 100 * number + 10 * speaker, "size": (64, 64), "fps": 5}
+            write_clip(folder / "corpus" / name, **options)
+            lines.append(f"{name},{emotion},s{speaker},Hello")
+    (folder / "corpus" / "broken.mp4").write_bytes(b"no film")
+    lines.append("broken.mp4,sad,s3,Hello")
+    (folder / "corpus" / "labels.csv").write_text("\n".join(lines))
+    return folder
+
+
+def run(recipe, place, output, *arguments):
+    given = ["--checkpoint", place / "tiny", "--corpora", place / "corpus", "--cache", place / "features"]
+    given += ["--output_dir", place / output, "--llm_dtype", "float32", "--num_train_epochs", 1, "--use_cpu"]
+    given += ["--per_device_train_batch_size", 14, "--report_to", "none", "--remove_unused_columns", "false"]
+    given += ["--max_unreadable", 0.05, "--bf16", "false", "--disable_tqdm", "true", "--copies", 1, *arguments]
+    recipe.main(*TrlParser((recipe.ScriptArguments, recipe.TrainingArguments)).parse_args_and_config(map(str, given)))
+    return place / output
+
+
+def test_a_cross_validation_ends_in_a_table(recipe, place, capsys):
+    output = run(recipe, place, "folds", "--folds", 2, "--dev_groups", 1, "--save_strategy", "epoch")
+    report = json.loads((output / "report.json").read_text())
+    assert report["clips"] == 28 and report["folds"] == [["s0", "s2"], ["s1", "s3"]]
+    rows = report["table"]
+    assert {"majority", "words alone", "face network, untrained", "logistic regression, layer 1"} <= set(rows)
+    assert {"trained", "trained, audio alone", "trained, video alone"} <= set(rows)
+    for row in rows.values():
+        low, high = row["uar_interval"]
+        assert 0 <= low <= row["uar"] <= high <= 1 and len(row["uar_by_fold"]) == 2
+    assert sum(map(sum, report["confusion"])) == 28 and set(report["by_speaker"]) == {"s0", "s1", "s2", "s3"}
+    assert (output / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert "| trained |" in capsys.readouterr().out
+    # What is done is not done again.
+    before = (output / "fold0" / "predictions.json").stat().st_mtime_ns
+    arguments = ("--folds", 2, "--dev_groups", 1, "--save_strategy", "epoch", "--resume_from_checkpoint", "true")
+    run(recipe, place, "folds", *arguments)
+    assert (output / "fold0" / "predictions.json").stat().st_mtime_ns == before
+    assert json.loads((output / "report.json").read_text()) == report
+
+
+def test_the_trained_part_is_laid_over_a_checkpoint(recipe, place, processor):
+    output = run(recipe, place, "all", "--save_strategy", "no")
+    model = tiny_model(processor, seed=3)
+    lay_over(model, output / "extractor.safetensors")
+    stored = load_file(output / "extractor.safetensors")
+    assert not [name for name in stored if "_tower." in name]
+    assert all((model.model.extractor.state_dict()[name] == tensor).all() for name, tensor in stored.items())
+
+
+def test_too_many_unreadable_clips_end_the_run(recipe, place):
+    with pytest.raises(ValueError, match="1 of 29 clips cannot be read(.|\n)*broken"):
+        run(recipe, place, "none", "--max_unreadable", 0.01)
+
+
+def test_a_label_map_that_does_not_say_what_to_do_is_refused(recipe, place):
+    with pytest.raises(ValueError, match="calm=neutral renames"):
+        run(recipe, place, "none", "--label_map", "calm")
+
+
+def test_the_configuration_is_understood(recipe):
+    script, training = TrlParser((recipe.ScriptArguments, recipe.TrainingArguments)).parse_args_and_config(
+        ["--config", str(CONFIG)]
+    )
+    assert script.corpora == ["ravdess_audio"] and not training.remove_unused_columns

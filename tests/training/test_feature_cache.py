@@ -1,0 +1,189 @@
+"""The cache of frozen features: what an entry depends on, that it changes nothing, and what cannot be read."""
+
+import numpy as np
+import pytest
+import torch
+
+from clips import write_clip
+from helpers import frames, relative_error, sound
+from transformers_empathav.backbones.tiny import tiny_model
+from transformers_empathav.data.clips import clip_item
+from transformers_empathav.processing.media_empathav import MediaError
+from transformers_empathav.training.augmentation import Disturbance, add_noise, drop_streams, mask_spans
+from transformers_empathav.training.emotion import EmotionTraining
+from transformers_empathav.training.emotion_data import EmotionCollator
+from transformers_empathav.training.feature_cache import FeatureCache, clip_parts
+
+
+def array_item(name="a", emotion="sad", **sources):
+    parts = [{"type": kind, kind: source} for kind, source in sources.items()]
+    return {"id": name, "messages": [{"role": "user", "emotion": emotion, "content": parts}]}
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return clip_item(write_clip(tmp_path / "a.mp4", seconds=1.0), "sad", "ann")
+
+
+def cache_of(model, processor, folder=None, **kwargs):
+    return FeatureCache(model.model.extractor, processor, folder, **kwargs)
+
+
+def count(folder):
+    return len(list(folder.rglob("*.safetensors")))
+
+
+def equal(one, other):
+    return len(one) == len(other) and all(
+        torch.equal(a.audio, b.audio) and torch.equal(a.video, b.video) for a, b in zip(one, other)
+    )
+
+
+def test_a_cached_clip_is_the_uncached_one(model, processor, clip, tmp_path):
+    cache = cache_of(model, processor, tmp_path / "features")
+    first, again, direct = cache.load(clip), cache.load(clip), cache_of(model, processor).load(clip)
+    assert equal(first, again) and equal(first, direct) and count(tmp_path / "features") == 1
+
+
+def test_cached_and_uncached_give_the_loss_of_the_encoders_inputs(model, processor, clip, tmp_path):
+    """To 1e-5 with and without a folder, and to the rounding of the features through the model's own path."""
+    training = EmotionTraining(model).eval()
+    losses = []
+    for cache in (cache_of(model, processor, tmp_path / "features"), cache_of(model, processor)):
+        for _ in range(2):  # the second time from disk
+            batch = EmotionCollator(model.config)([{"windows": cache.load(clip), "label": 5}])
+            with torch.no_grad():
+                losses.append(torch.nn.functional.cross_entropy(training(**batch), batch["labels"]))
+    assert max(float(abs(loss - losses[0])) for loss in losses) < 1e-5
+    inputs = processor.apply_chat_template([clip["messages"]], tokenize=True, return_dict=True)
+    expected = -model.predict_emotion(**inputs)[0, 5].log()
+    assert relative_error(losses[0], expected) < 1e-3
+
+
+def test_an_entry_belongs_to_bytes_encoders_sampling_and_copy(model, processor, clip, tmp_path):
+    cache = cache_of(model, processor, tmp_path)
+    known = {cache.path(clip)}
+    same = write_clip(tmp_path / "b.mp4", seconds=1.0)
+    assert cache.path(clip_item(same, "happy")) in known  # the bytes count, not the name
+    known.add(cache.path(clip_item(write_clip(tmp_path / "c.mp4", seconds=1.0, frequency=330.0), "sad")))
+    known |= {cache.path(clip, copy=1), cache.path(clip, copy=2)}
+    known.add(cache_of(model, processor, tmp_path, disturbance=Disturbance(min_snr=0.0)).path(clip, copy=1))
+    known.add(cache_of(tiny_model(processor, seed=1), processor, tmp_path).path(clip))
+    known.add(cache_of(model, processor, tmp_path, dtype=torch.float32).path(clip))
+    try:
+        processor.num_frames += 1
+        known.add(cache_of(model, processor, tmp_path).path(clip))
+    finally:
+        processor.num_frames -= 1
+    assert len(known) == 8
+
+
+def test_a_changed_file_is_read_anew(model, processor, tmp_path):
+    path = write_clip(tmp_path / "a.mp4", seconds=1.0)
+    cache, item = cache_of(model, processor, tmp_path / "features"), clip_item(path, "sad")
+    before = cache.load(item)
+    write_clip(path, seconds=1.5, frequency=220.0)
+    assert cache.load(item)[0].audio.shape != before[0].audio.shape
+
+
+def test_a_damaged_entry_is_computed_anew(model, processor, clip, tmp_path):
+    cache = cache_of(model, processor, tmp_path)
+    whole = cache.load(clip)
+    cache.path(clip).write_bytes(cache.path(clip).read_bytes()[:100])
+    assert equal(cache.load(clip), whole)
+    cache.path(clip).write_bytes(b"")
+    assert equal(cache.load(clip), whole) and equal(cache.load(clip), whole)
+
+
+def test_an_interrupted_write_leaves_nothing(model, processor, clip, tmp_path, monkeypatch):
+    import transformers_empathav.training.feature_cache as module
+
+    monkeypatch.setattr(module.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        cache_of(model, processor, tmp_path / "features").load(clip)
+    assert not [path for path in (tmp_path / "features").rglob("*") if path.is_file()]
+
+
+def test_prepare_goes_on_where_it_stopped(model, processor, tmp_path, monkeypatch):
+    items = [clip_item(write_clip(tmp_path / f"{n}.mp4", seconds=0.5, frequency=200 + n), "sad") for n in range(3)]
+    cache = cache_of(model, processor, tmp_path / "features", disturbance=Disturbance())
+    cache.load(items[0])
+    seen = []
+    monkeypatch.setattr(cache, "encode", lambda windows, own=cache.encode: seen.append(1) or own(windows))
+    assert cache.prepare(items, copies=1, progress=False) == items and len(seen) == 5
+    assert cache.prepare(items, copies=1, progress=False) == items and len(seen) == 5
+
+
+def test_unreadable_clips_are_left_out_listed_and_too_many_end_the_run(model, processor, clip, tmp_path, caplog):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no film at all")
+    items = [clip, clip_item(broken, "sad"), clip_item(tmp_path / "gone.wav", "sad")]
+    for folder in (tmp_path / "features", None):
+        cache = cache_of(model, processor, folder)
+        assert cache.prepare(items, max_unreadable=0.7, progress=False) == [clip]
+        with pytest.raises(ValueError, match="2 of 3 clips cannot be read(.|\n)*broken(.|\n)*gone(.|\n)*too many"):
+            cache.prepare(items, max_unreadable=0.5, progress=False)
+    with pytest.raises(MediaError):
+        cache.load(items[1])
+
+
+def test_a_long_clip_has_several_windows_and_a_photo_no_sound(model, processor):
+    cache = cache_of(model, processor)
+    windows = cache.load(array_item(audio=sound(1, seconds=5.0)))
+    assert len(windows) == 3 and all(window.video is None for window in windows)
+    (photo,) = cache.load(array_item(video=frames(1, count=1)))
+    assert photo.audio is None and photo.video.shape[1] == processor.num_frames
+
+
+@pytest.mark.parametrize("rate", [8000, 96000])
+def test_sound_of_any_rate_and_silence_have_features(model, processor, rate):
+    cache, sources = cache_of(model, processor), {}
+    for name, wave in (("tone", sound(1, rate=rate)), ("silence", np.zeros(rate, np.float32))):
+        item = array_item(audio=wave)
+        item["messages"][0]["content"][0]["sampling_rate"] = rate
+        (sources[name],) = cache.load(item)
+    assert sources["tone"].audio.shape == sources["silence"].audio.shape
+    assert torch.isfinite(sources["silence"].audio).all()
+
+
+def test_a_copy_is_the_same_each_time_and_not_the_clip(model, processor, clip):
+    cache = cache_of(model, processor, disturbance=Disturbance(max_speed=0.0))
+    plain, first, again, other = (cache.load(clip, copy)[0].audio for copy in (0, 1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other) and not torch.equal(first, plain)
+
+
+def test_noise_has_the_ratio_that_was_asked_for():
+    wave = sound(1, seconds=2.0)
+    for snr, tilt in ((20.0, 0.0), (0.0, 1.0)):
+        noise = add_noise(wave, snr, np.random.default_rng(0), tilt) - wave
+        assert 10 * np.log10(np.mean(wave**2) / np.mean(noise**2)) == pytest.approx(snr, abs=0.1)
+    assert not add_noise(np.zeros(100, np.float32), 10.0, np.random.default_rng(0)).any()
+
+
+def test_speed_moves_pitch_and_length():
+    fast = [Disturbance(min_snr=90, max_snr=90)(sound(1), 16000, seed) for seed in range(4)]
+    assert len({len(wave) for wave in fast}) > 1 and all(0.9 < len(wave) / 16000 < 1.12 for wave in fast)
+
+
+def test_modality_dropout_leaves_every_clip_a_stream():
+    torch.manual_seed(0)
+    audio, video = torch.ones(2000), torch.ones(2000)
+    audio[:500], video[1500:] = 0, 0
+    heard, seen = drop_streams(audio, video, 0.5)
+    assert ((heard + seen) >= 1).all() and (heard <= audio).all() and (seen <= video).all()
+    lost = 1000 - int((heard * seen).sum())
+    assert 400 < lost < 600 and 150 < int((audio - heard).sum()) < 350
+
+
+def test_time_masking_hides_stretches_of_the_sound_alone():
+    torch.manual_seed(0)
+    mask = torch.zeros(64, 50, dtype=torch.long)
+    mask[:, :40] = 1
+    hidden = mask - mask_spans(mask, share=0.3)
+    assert (hidden >= 0).all() and not hidden[:, 40:].any()
+    assert hidden.sum() > 0 and hidden.sum(dim=1).max() <= 2 * 0.3 * 40
+
+
+def test_a_message_without_a_clip_is_refused():
+    with pytest.raises(ValueError, match="no clip in its last message"):
+        clip_parts({"id": "x", "messages": [{"role": "user", "content": "only words"}]})
