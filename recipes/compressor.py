@@ -25,13 +25,11 @@ from trl import TrlParser
 
 from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
 from transformers_empathav.data.dialogues import load_corpus, windows
+from transformers_empathav.trained_parts import load_part, part_file, save_part
 from transformers_empathav.training.reconstruction import (
-    PART_FILE,
     CompressorTrainer,
     Reconstruction,
     ReconstructionCollator,
-    load_part,
-    save_part,
 )
 from transformers_empathav.training.spelling import Spelling
 from transformers_empathav.training.throughput import ThroughputCallback
@@ -68,7 +66,7 @@ def main(script: ScriptArguments, training: TrainingArguments):
         model.model.language_model.set_attn_implementation(script.attn_implementation)
     lesson = {"spelling": Spelling, "reconstruction": Reconstruction}[script.objective](model)
     if script.compressor is not None:
-        load_part(model, script.compressor)
+        load_part(model, "compressor", script.compressor)
     else:
         model.model.compressor.open()
 
@@ -84,7 +82,7 @@ def main(script: ScriptArguments, training: TrainingArguments):
     )
     trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
     if trainer.is_world_process_zero():
-        save_part(model, Path(training.output_dir) / PART_FILE, dtype=torch.bfloat16)
+        save_part(model, "compressor", Path(training.output_dir) / part_file("compressor"), dtype=torch.bfloat16)
 
 
 if __name__ == "__main__":

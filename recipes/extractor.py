@@ -34,16 +34,11 @@ from transformers_empathav.evaluation.emotion_report import (
     write_predictions,
     write_report,
 )
+from transformers_empathav.trained_parts import load_part, part_file, save_part, trained_tensors
 from transformers_empathav.training.augmentation import Disturbance
 from transformers_empathav.training.emotion import EmotionTraining
 from transformers_empathav.training.emotion_data import EmotionCollator, EmotionDataset, fit_features
-from transformers_empathav.training.emotion_trainer import (
-    PART_FILE,
-    EmotionTrainer,
-    load_part,
-    save_part,
-    trained_tensors,
-)
+from transformers_empathav.training.emotion_trainer import EmotionTrainer
 from transformers_empathav.training.feature_cache import FeatureCache
 from transformers_empathav.training.throughput import ThroughputCallback
 
@@ -108,7 +103,7 @@ def main(script: ScriptArguments, training: TrainingArguments):
     model = EmpathAVForCausalLM.from_pretrained(script.checkpoint, dtype=getattr(torch, script.llm_dtype))
     processor = EmpathAVProcessor.from_pretrained(script.checkpoint)
     if script.extractor is not None:
-        load_part(model, script.extractor)
+        load_part(model, "extractor", script.extractor)
     else:
         model.model.extractor.open()
     wrapped = EmotionTraining(model, script.modality_dropout, script.time_masking)
@@ -116,12 +111,12 @@ def main(script: ScriptArguments, training: TrainingArguments):
     cache = FeatureCache(model.model.extractor, processor, folder, Disturbance())
     items = cache.prepare(items, script.copies, script.max_unreadable)
     extra = cache.prepare(extra, script.copies, script.max_unreadable) if extra else []
-    beginning = {name: tensor.clone() for name, tensor in trained_tensors(model).items()}
+    beginning = {name: tensor.clone() for name, tensor in trained_tensors(model, "extractor").items()}
 
     if not script.folds:
         trainer = train(script, training, wrapped, cache, items + extra)
         if trainer.is_world_process_zero():
-            save_part(model, Path(training.output_dir) / PART_FILE, dtype=torch.bfloat16)
+            save_part(model, "extractor", Path(training.output_dir) / part_file("extractor"), dtype=torch.bfloat16)
         return
     group = {"speaker": speaker_of, "take": take_of}[script.split]
     found = []
@@ -141,7 +136,7 @@ def main(script: ScriptArguments, training: TrainingArguments):
             model.model.extractor.load_state_dict(beginning, strict=False)
             trainer = train(script, arguments, wrapped, cache, kept)
             if trainer.is_world_process_zero():
-                save_part(model, Path(arguments.output_dir) / PART_FILE)
+                save_part(model, "extractor", Path(arguments.output_dir) / part_file("extractor"))
             write_predictions(predictions, trainer, test, cache, group)
         found.append((kept, read_predictions(predictions)))
     if training.process_index == 0:

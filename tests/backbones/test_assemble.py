@@ -211,7 +211,7 @@ def test_a_checkpoint_that_was_changed_is_not_replaced(change, assembled, source
     assert tree(folder) == before
 
 
-@pytest.mark.parametrize("where", ["to_saved_dtype", "lay_over", "digests"])
+@pytest.mark.parametrize("where", ["to_saved_dtype", "load_part", "digests"])
 def test_a_failure_leaves_what_was_there(where, assembled, sources, tmp_path, monkeypatch):
     folder = quiet(tmp_path / "out" / "checkpoint", **sources.names())
     trained, before, real = trained_part(assembled, tmp_path / "trained"), tree(tmp_path), getattr(assembly, where)

@@ -10,9 +10,9 @@ from trl import TrlParser
 
 from clips import write_clip
 from helpers import short_labels, wake
-from transformers_empathav.backbones.assemble import lay_over
 from transformers_empathav.backbones.tiny import tiny_model
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
+from transformers_empathav.trained_parts import load_part
 
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "extractor.py"
@@ -80,7 +80,7 @@ def test_a_cross_validation_ends_in_a_table(recipe, place, capsys):
 def test_the_trained_part_is_laid_over_a_checkpoint(recipe, place, processor):
     output = run(recipe, place, "all", "--save_strategy", "no")
     model = tiny_model(processor, seed=3)
-    lay_over(model, output / "extractor.safetensors")
+    load_part(model, "extractor", output / "extractor.safetensors")
     stored = load_file(output / "extractor.safetensors")
     assert not [name for name in stored if "_tower." in name]
     assert all((model.model.extractor.state_dict()[name] == tensor).all() for name, tensor in stored.items())

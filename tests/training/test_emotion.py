@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback, TrainingArguments
 
 from helpers import encode, frames, relative_error, short_labels, sound, user, wake
@@ -10,13 +10,7 @@ from transformers_empathav.backbones.tiny import tiny_model
 from transformers_empathav.training.augmentation import Disturbance
 from transformers_empathav.training.emotion import EmotionTraining
 from transformers_empathav.training.emotion_data import EmotionCollator, EmotionDataset, fit_features
-from transformers_empathav.training.emotion_trainer import (
-    PART_FILE,
-    EmotionTrainer,
-    balanced_weights,
-    load_part,
-    save_part,
-)
+from transformers_empathav.training.emotion_trainer import EmotionTrainer, balanced_weights
 from transformers_empathav.training.feature_cache import FeatureCache
 
 
@@ -169,7 +163,7 @@ def test_the_best_checkpoint_is_kept_and_training_stops_early(processor, tmp_pat
     assert trainer.state.epoch < 30
     found = [entry["eval_uar"] for entry in trainer.state.log_history if "eval_uar" in entry]
     assert trainer.state.best_metric == max(found)
-    best = load_file(f"{trainer.state.best_model_checkpoint}/{PART_FILE}")
+    best = load_file(f"{trainer.state.best_model_checkpoint}/extractor.safetensors")
     assert all(torch.equal(tensor, model.model.extractor.state_dict()[name]) for name, tensor in best.items())
 
 
@@ -208,22 +202,6 @@ def test_rare_emotions_weigh_more_and_missing_ones_are_refused(model):
     assert float(weights[0] * 3) == pytest.approx(float(weights[1]))
     with pytest.raises(ValueError, match="No clip .* shows surprised"):
         balanced_weights([0, 1, 2, 3, 4, 5], model.config)
-
-
-def test_a_saved_part_is_a_loaded_part(processor, tmp_path):
-    model, other = tiny_model(processor, seed=0), tiny_model(processor, seed=1)
-    save_part(model, tmp_path / PART_FILE)
-    towers = {name: tensor.clone() for name, tensor in other.state_dict().items() if "_tower." in name}
-    load_part(other, tmp_path / PART_FILE)
-    batch = batch_of(model, processor, MIXED[:1])
-    batch = {name: tensor.float() for name, tensor in batch.items() if name not in ("clips", "labels")}
-    assert torch.equal(model.get_av_features(**batch), other.get_av_features(**batch))
-    assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in towers.items())
-    stored = load_file(tmp_path / PART_FILE)
-    assert not [name for name in stored if "_tower." in name]
-    save_file({**stored, "queries.weight": stored["queries.weight"][:1].clone()}, tmp_path / PART_FILE)
-    with pytest.raises(ValueError, match=r"does not fit this extractor \(queries.weight\)"):
-        load_part(other, tmp_path / PART_FILE)
 
 
 def test_one_stream_alone_and_none_at_all(model, processor):

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 from transformers import TrainingArguments
 
@@ -10,14 +9,11 @@ from helpers import relative_error
 from transformers_empathav.backbones.tiny import tiny_model
 from transformers_empathav.recall import memory_frame
 from transformers_empathav.training.reconstruction import (
-    PART_FILE,
     CompressorTrainer,
     LengthSampler,
     Reconstruction,
     ReconstructionCollator,
-    load_part,
     reconstruction_table,
-    save_part,
     summary,
     text_losses,
     without_memory,
@@ -156,13 +152,3 @@ def test_accumulated_batches_equal_one_large_batch(processor, tmp_path):
     small, _ = train(processor, tmp_path, per_device_train_batch_size=2, gradient_accumulation_steps=2, **options)
     for one, other in zip(small.model.compressor.parameters(), large.model.compressor.parameters()):
         assert relative_error(one, other) < 1e-4 if other.abs().max() > 0 else torch.equal(one, other)
-
-
-def test_a_saved_part_is_a_loaded_part(processor, tmp_path):
-    model, other = tiny_model(processor, seed=0), tiny_model(processor, seed=1)
-    save_part(model, tmp_path / PART_FILE)
-    load_part(other, tmp_path / PART_FILE)
-    for one, two in zip(model.model.compressor.parameters(), other.model.compressor.parameters()):
-        assert torch.equal(one, two)
-    save_part(model, tmp_path / PART_FILE, dtype=torch.bfloat16)
-    assert {tensor.dtype for tensor in load_file(tmp_path / PART_FILE).values()} == {torch.bfloat16}

@@ -47,6 +47,6 @@ def test_an_opened_compressor_learns_it_without_the_language_model(model, batch,
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
     assert not any(parameter.requires_grad for parameter in model.model.language_model.parameters())

@@ -9,13 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from .. import __version__
 from ..modeling.configuration_empathav import EmpathAVConfig
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
+from ..trained_parts import TRAINED_PARTS, load_part, part_file
 from . import ASR_FOLDER
 from .parts import choose_placeholders, load_audio, load_language_model, load_vision, window_seconds
 from .prompts import emotion_prompt, role_token_ids, turn_markers
@@ -23,7 +22,6 @@ from .wheels import sha256
 
 
 RECIPE_FILE = "assembly.json"
-TRAINED_PARTS = ("compressor", "extractor")
 SYSTEM_PROMPT = "You are a kind friend. Answer warmly in one or two short sentences."
 # What new vectors look like before training: a token of which a few more hardly change what the language model says.
 ANCHOR_TEXT = ","
@@ -118,7 +116,7 @@ def assemble(
             torch.manual_seed(0)
             model, processor, asr = build(parts, sizes, say)
         for path in overlays:
-            lay_over(model, path)
+            load_part(model, path.stem, path)
             say(f"Laid over {path.name}, a trained part.")
         say("Saving ...")
         to_saved_dtype(model).save_pretrained(target)
@@ -236,31 +234,12 @@ def trained_parts(directory: str | os.PathLike | None) -> list[Path]:
     """The files of trained parts in a directory, one or more."""
     if directory is None:
         return []
-    found = [Path(directory) / f"{part}.safetensors" for part in TRAINED_PARTS]
+    found = [Path(directory) / part_file(part) for part in TRAINED_PARTS]
     if not any(path.is_file() for path in found):
         raise ValueError(
             f"There are no trained parts at {directory}: give a directory with {' or '.join(map(str, found))}."
         )
     return [path for path in found if path.is_file()]
-
-
-def lay_over(model: EmpathAVForCausalLM, path: Path):
-    """Loads a trained part, named by its file, into the model; frozen encoders need not be in it."""
-    part = getattr(model.model, path.stem)
-    try:
-        trained = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}): fetch or train it again.") from None
-    own = part.state_dict()
-    problems = {
-        "missing": [name for name in own if name not in trained and "_tower." not in name],
-        "unknown": [name for name in trained if name not in own],
-        "of another shape": [name for name in trained if name in own and trained[name].shape != own[name].shape],
-    }
-    if any(problems.values()):
-        listed = "; ".join(f"{problem}: {', '.join(names[:3])}" for problem, names in problems.items() if names)
-        raise ValueError(f"{path} does not fit this model ({listed}): it was trained with another configuration.")
-    part.load_state_dict(trained, strict=False)
 
 
 def hub_answers(repo: str, seconds: float = 3.0) -> bool:

@@ -1,7 +1,5 @@
 """Audio-Visual Emotion Extractor: voice and face to a few vectors in the language model's embedding space."""
 
-import math
-
 import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
@@ -11,6 +9,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from .configuration_empathav import EmpathAVConfig, FaceEncoderConfig
 from .embedding_projection_empathav import EmbeddingProjection
 from .face_encoder_empathav import FaceEncoder
+from .sinusoids_empathav import sinusoids
 
 
 # What a token tells the Q-Former about where it comes from.
@@ -213,7 +212,8 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             layers, frames, patches = video_features.shape[1:4]
             mixed = self.vision_mix(video_features.flatten(2, 3)).unflatten(1, (frames, patches))
             face = self.vision_projection(mixed) + self.source_embedding.weight[VIDEO]
-            face = face + sinusoids(frames, face.shape[-1]).to(face)[:, None]
+            order = sinusoids(torch.arange(frames, device=device), face.shape[-1])
+            face = face + order.to(face)[:, None]
             tokens.append(face.flatten(1, 2))
             visible.append(self._stream_mask(video_mask, clips, device).expand(clips, frames * patches))
         if len({stream.shape[0] for stream in tokens}) > 1:
@@ -290,10 +290,3 @@ def pool(tokens: torch.Tensor, mask: torch.Tensor, size: int) -> tuple[torch.Ten
     mask = nn.functional.pad(mask, (0, missing)).unflatten(1, (-1, size))
     total = torch.where(mask[..., None], tokens, 0).sum(dim=2)
     return total / mask.sum(dim=2, keepdim=True).clamp(min=1), mask.any(dim=2)
-
-
-def sinusoids(length: int, width: int) -> torch.Tensor:
-    """Sinusoidal positions `(length, width)` (arXiv 1706.03762), so that any number of frames has an order."""
-    frequencies = torch.exp(-math.log(10_000.0) * torch.arange(0, width, 2) / width)
-    angles = torch.arange(length)[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)[:, :width]

@@ -10,8 +10,9 @@ from transformers import initialization as init
 from .configuration_empathav import EmpathAVConfig
 from .conversation_memory_empathav import ConversationMemory
 from .embedding_projection_empathav import EmbeddingProjection
+from .sinusoids_empathav import sinusoids
 from .state_space_empathav import Mamba2Mixer, MambaMixer, StateSpaceStack, init_state_space
-from .utterance_positions_empathav import sinusoids, utterance_positions
+from .utterance_positions_empathav import utterance_positions
 
 
 # Before training, the part of a vector that depends on what was read is this small beside the anchor.

@@ -58,10 +58,3 @@ def find_role_starts(input_ids: torch.LongTensor, role_token_ids: dict[str, list
             here &= padded[:, offset : offset + input_ids.shape[1]] == token
         found = found.masked_fill(here, ROLES.index(role))
     return found
-
-
-def sinusoids(position: torch.Tensor, width: int) -> torch.Tensor:
-    """Sines and cosines of each position over wavelengths from 6 to 6,000, with a mean square of one."""
-    rates = 1000.0 ** -torch.linspace(0, 1, (width + 1) // 2, device=position.device)
-    angles = position[..., None] * rates
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)[..., :width] * 2**0.5

@@ -1,24 +1,16 @@
-"""The trainer of the extractor, and the file that its trained weights go into."""
-
-import os
-from pathlib import Path
+"""The trainer of the extractor."""
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import Trainer
 
 from ..evaluation.emotion_metrics import emotion_metrics
 from ..modeling.configuration_empathav import EmpathAVConfig
-from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from .emotion_data import ClipSampler, EmotionDataset
+from .part_trainer import PartTrainer
 
 
-PART_FILE = "extractor.safetensors"
-
-
-class EmotionTrainer(Trainer):
+class EmotionTrainer(PartTrainer):
     r"""
     `transformers.Trainer` for an [`EmotionTraining`]: checkpoints hold the extractor without its encoders.
 
@@ -27,6 +19,8 @@ class EmotionTrainer(Trainer):
         label_smoothing (`float`): Share of the target that is spread over all labels.
         warmup_epochs (`float`): Epochs before the language model is asked; see [`EmotionTraining.nearest`].
     """
+
+    part = "extractor"
 
     def __init__(
         self, *args, class_weights: bool = True, label_smoothing: float = 0.0, warmup_epochs: float = 0.0, **kwargs
@@ -72,26 +66,7 @@ class EmotionTrainer(Trainer):
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
-        found = emotion_metrics(np.array(dataset.targets), self.scores(dataset))
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
-
-    def _save(self, output_dir=None, state_dict=None):
-        directory = Path(output_dir or self.args.output_dir)
-        directory.mkdir(parents=True, exist_ok=True)
-        save_part(self._inner(), directory / PART_FILE)
-        torch.save(self.args, directory / "training_args.bin")
-
-    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        load_part(self._inner(), Path(resume_from_checkpoint) / PART_FILE)
-
-    def _load_best_model(self):
-        load_part(self._inner(), Path(self.state.best_model_checkpoint) / PART_FILE)
-
-    def _inner(self) -> EmpathAVForCausalLM:
-        return self.accelerator.unwrap_model(self.model).model
+        return self.report(emotion_metrics(np.array(dataset.targets), self.scores(dataset)), metric_key_prefix)
 
 
 def balanced_weights(targets: list[int], config: EmpathAVConfig) -> torch.Tensor:
@@ -107,30 +82,3 @@ def balanced_weights(targets: list[int], config: EmpathAVConfig) -> torch.Tensor
             f"No clip of the training side shows {', '.join(missing)}: add some, or train without class weights."
         )
     return counts.sum() / (len(counts) * counts)
-
-
-def trained_tensors(model: EmpathAVForCausalLM) -> dict[str, torch.Tensor]:
-    return {name: tensor for name, tensor in model.model.extractor.state_dict().items() if "_tower." not in name}
-
-
-def save_part(model: EmpathAVForCausalLM, path: str | os.PathLike, dtype: torch.dtype | None = None):
-    """Writes the extractor's weights without its encoders into one safetensors file, in `dtype` where one is given."""
-    save_file(
-        {name: tensor.to(dtype or tensor.dtype).contiguous() for name, tensor in trained_tensors(model).items()},
-        str(path),
-    )
-
-
-def load_part(model: EmpathAVForCausalLM, path: str | os.PathLike):
-    """
-    Loads what `save_part` wrote.
-
-    Raises:
-        `ValueError`: it is the part of another configuration.
-    """
-    stored, own = load_file(str(path)), trained_tensors(model)
-    if different := sorted(set(stored) ^ set(own)) or [name for name in own if own[name].shape != stored[name].shape]:
-        raise ValueError(
-            f"{path} does not fit this extractor ({', '.join(different[:4])}): it has another configuration."
-        )
-    model.model.extractor.load_state_dict(stored, strict=False)

@@ -1,23 +1,19 @@
 """Teaching the compressor: from its vectors alone, the frozen language model has to write the conversation again."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
 from ..recall import memory_frame
+from .part_trainer import PartTrainer
 
 
-PART_FILE = "compressor.safetensors"
 COLUMNS = ("none", "soft_prompt", "other", "own")
 
 
@@ -124,13 +120,15 @@ class LengthSampler(LengthGroupedSampler):
         self.generator = torch.Generator().manual_seed(self.seed + epoch)
 
 
-class CompressorTrainer(Trainer):
+class CompressorTrainer(PartTrainer):
     """
     `transformers.Trainer` for a [`Reconstruction`]: checkpoints hold the compressor alone.
 
     Evaluation gives the columns `none`, `other`, `own` and their difference, the memory's worth; a trained soft prompt
     joins them in `benchmarks/worth.py`.
     """
+
+    part = "compressor"
 
     def _get_train_sampler(self, train_dataset=None):
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -149,37 +147,7 @@ class CompressorTrainer(Trainer):
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
         loader = self.get_eval_dataloader(eval_dataset)
         table = reconstruction_table(self._inner(), loader, self.accelerator.device)
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in summary(table).items()}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
-
-    def _save(self, output_dir=None, state_dict=None):
-        directory = Path(output_dir or self.args.output_dir)
-        directory.mkdir(parents=True, exist_ok=True)
-        save_part(self._inner(), directory / PART_FILE)
-        torch.save(self.args, directory / "training_args.bin")
-
-    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        load_part(self._inner(), Path(resume_from_checkpoint) / PART_FILE)
-
-    def _inner(self) -> EmpathAVForCausalLM:
-        return self.accelerator.unwrap_model(self.model).model
-
-
-def save_part(model: EmpathAVForCausalLM, path: str | os.PathLike, dtype: torch.dtype | None = None):
-    """Writes the compressor's weights into one safetensors file, in `dtype` where one is given."""
-    state = {
-        name: tensor.to(dtype or tensor.dtype).contiguous()
-        for name, tensor in model.model.compressor.state_dict().items()
-    }
-    save_file(state, str(path))
-
-
-def load_part(model: EmpathAVForCausalLM, path: str | os.PathLike):
-    """Loads what `save_part` wrote."""
-    model.model.compressor.load_state_dict(load_file(str(path)))
-    model.config.compressor_fingerprint = None  # until it is saved
+        return self.report(summary(table), metric_key_prefix)
 
 
 @torch.no_grad()

@@ -1,0 +1,54 @@
+"""The parts of a model that are trained, each in one safetensors file without the frozen weights around it."""
+
+import os
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from .modeling.modeling_empathav import EmpathAVForCausalLM
+
+
+TRAINED_PARTS = ("compressor", "extractor")
+
+
+def part_file(part: str) -> str:
+    """Name of a part's file."""
+    return f"{part}.safetensors"
+
+
+def trained_tensors(model: EmpathAVForCausalLM, part: str) -> dict[str, torch.Tensor]:
+    """The weights of `part`, one of `TRAINED_PARTS`, without frozen encoders."""
+    state = getattr(model.model, part).state_dict()
+    return {name: tensor for name, tensor in state.items() if "_tower." not in name}
+
+
+def save_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike, dtype: torch.dtype | None = None):
+    """Writes a part into a file, in `dtype` where one is given."""
+    state = trained_tensors(model, part)
+    save_file({name: tensor.to(dtype or tensor.dtype).contiguous() for name, tensor in state.items()}, str(path))
+
+
+def load_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike):
+    """
+    Loads a part into a model.
+
+    Raises:
+        `ValueError`: the file is damaged, or of another configuration.
+    """
+    try:
+        trained = load_file(str(path))
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}): fetch or train it again.") from None
+    own = trained_tensors(model, part)
+    problems = {
+        "missing": [name for name in own if name not in trained],
+        "unknown": [name for name in trained if name not in own],
+        "of another shape": [name for name in trained if name in own and trained[name].shape != own[name].shape],
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{problem}: {', '.join(names[:3])}" for problem, names in problems.items() if names)
+        raise ValueError(f"{path} does not fit this model ({listed}): it was trained with another configuration.")
+    getattr(model.model, part).load_state_dict(trained, strict=False)
+    if part == "compressor":
+        model.config.compressor_fingerprint = None  # until it is saved
