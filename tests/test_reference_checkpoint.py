@@ -14,6 +14,11 @@ def reference(checkpoint_dir):
     return model, EmpathAVProcessor.from_pretrained(checkpoint_dir)
 
 
+def is_trained(projection) -> bool:
+    """Before training the linear part of the projection is small, see `EmbeddingProjection`."""
+    return bool(projection.linear.weight.std() > 0.01)
+
+
 def test_each_emotion_is_one_token(reference):
     model, _ = reference
     assert [len(tokens) for tokens in model.config.emotion_label_ids] == [1] * 7
@@ -24,21 +29,27 @@ def test_placeholders_add_no_row_to_the_vocabulary(reference):
     assert model.lm_head.weight.shape[0] == len(processor.tokenizer) == 49152
 
 
-def test_new_vectors_have_the_norm_of_the_embeddings(reference):
+@pytest.mark.parametrize("part", ["extractor", "compressor"])
+def test_new_vectors_have_one_norm_and_begin_with_that_of_the_embeddings(reference, part):
     model, processor = reference
-    mean_norm = model.get_input_embeddings().weight.detach().norm(dim=-1).mean()
-    inputs = encode(processor, [user(("video", frames(1)), "hi")])
-    clip = model.get_av_features(pixel_values_videos=inputs["pixel_values_videos"])
-    memory = model.compress(**processor.encode_history([user("I lost my job")]))
-    for vectors in (clip, memory.flat()):
-        assert float(vectors.detach().norm(dim=-1).mean()) == pytest.approx(float(mean_norm), rel=0.05)
+    if part == "extractor":
+        inputs = encode(processor, [user(("video", frames(1)), "hi")])
+        vectors = model.get_av_features(pixel_values_videos=inputs["pixel_values_videos"])
+    else:
+        vectors = model.compress(**processor.encode_history([user("I lost my job"), user("Why?")])).flat()
+    projection = getattr(model.model, part).embedding_projection
+    norm = float(projection.scale.detach()) * vectors.shape[-1] ** 0.5
+    assert torch.allclose(vectors.detach().norm(dim=-1), torch.tensor(norm), rtol=0.05)
+    if not is_trained(projection):
+        mean_norm = model.get_input_embeddings().weight.detach().norm(dim=-1).mean()
+        assert norm == pytest.approx(float(mean_norm), rel=0.05)
 
 
 @pytest.mark.parametrize("part", ["extractor", "compressor"])
 def test_an_untrained_part_leaves_the_language_model_to_say_what_it_would_say(reference, part):
     """Over a reply of the bare model, clip or memory moves the next-token distribution little (KL in nats)."""
     model, processor = reference
-    if getattr(model.model, part).embedding_projection.linear.weight.std() > 0.01:
+    if is_trained(getattr(model.model, part).embedding_projection):
         pytest.skip(f"the {part} of this checkpoint is trained, and meant to change what is said")
     words = "My dog died last night and I cannot sleep."
     plain = encode(processor, [user(words)])
@@ -63,7 +74,7 @@ def test_an_untrained_part_leaves_the_language_model_to_say_what_it_would_say(re
 def test_a_trained_memory_carries_what_was_said(reference):
     """The frozen language model finds an utterance far likelier from its own memory than from another's."""
     model, processor = reference
-    if model.model.compressor.embedding_projection.linear.weight.std() <= 0.01:
+    if not is_trained(model.model.compressor.embedding_projection):
         pytest.skip("the compressor of this checkpoint is not trained")
     said = ["My sister is getting married in June!", "I failed the exam again.", "The cat broke my favourite cup."]
     batch = ReconstructionCollator(processor)([[{"role": "user", "content": text}] for text in said])
