@@ -1,5 +1,7 @@
 """What is read out of a memory: utterance by utterance, in order, and as the language model would write it alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -15,19 +17,25 @@ def memory(model, processor):
     return model.compress(**processor.encode_history(TALK))
 
 
-def test_in_batches_as_one_by_one(model, processor, memory):
-    together = recall(model, processor, memory, max_new_tokens=6)
+def test_windows_are_written_together_as_one_by_one(model, processor, memory):
+    together = recall(model, processor, memory, max_new_tokens=6, window=2)
     assert len(together) == len(TALK)
-    assert together == recall(model, processor, memory, max_new_tokens=6, batch_size=1)
+    for start in (0, 2):
+        vectors = memory.vectors[:, 2 * start : 2 * start + 4]
+        turns, roles = (tensor[:, 2 * start : 2 * start + 4] for tensor in (memory.turns, memory.roles))
+        part = replace(memory, vectors=vectors, turns=turns, roles=roles, lengths=torch.tensor([4]))
+        assert recall(model, processor, part, max_new_tokens=6) == together[start : start + 2]
 
 
-def test_it_is_what_the_model_generates_from_those_vectors(model, processor, memory):
+def test_each_line_is_what_the_model_generates_after_the_lines_before(model, processor, memory):
+    written = recall(model, processor, memory, max_new_tokens=6)
     before, after = memory_frame(processor)
-    role = processor.tokenizer("assistant:", add_special_tokens=False)["input_ids"]
-    ids = torch.tensor([before + [processor.memory_token_id] * 2 + after + role])
-    written = model.generate(input_ids=ids, memory_embeds=memory.vectors[0, 2:4], max_new_tokens=6, do_sample=False)
-    text = processor.tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
-    assert recall(model, processor, memory, max_new_tokens=6)[1] == text.split("\n")[0].strip()
+    text = f"user: {written[0]}\nassistant:"
+    begun = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids = torch.tensor([before + [processor.memory_token_id] * 8 + after + begun])
+    ids = model.generate(input_ids=ids, memory_embeds=memory.flat(), max_new_tokens=6, do_sample=False)
+    again = processor.tokenizer.decode(ids[0, -6:], skip_special_tokens=True)
+    assert written[1] == again.split("\n")[0].strip()
 
 
 def test_several_conversations_are_refused(model, processor):

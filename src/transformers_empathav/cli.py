@@ -160,24 +160,20 @@ def inspect_memory(
     """Show what a memory holds: turns, speakers, bytes, and what the language model reads out of it."""
     quiet_libraries()
     with one_line_errors():
-        from .modeling.conversation_memory_empathav import ROLES, ConversationMemory
+        from .modeling.conversation_memory_empathav import ConversationMemory
 
         memory = ConversationMemory.from_pretrained(directory)
         if len(memory) != 1:
             raise ValueError(f"{directory} holds {len(memory)} conversations: save the one to be shown by itself.")
-        size = memory.vectors_per_utterance
-        turns, roles = memory.turns[0, ::size].tolist(), memory.roles[0, ::size].tolist()
-        rows = [
-            {"turn": turn, "utterances": count, "role": ROLES[role]}
-            for turn, count, role in zip(turns, memory.spans()[0].tolist(), roles)
-        ]
+        from .recall import contents, recall
+
+        texts = None
         if checkpoint is not None:
-            from .recall import recall
             from .responding import Responder
 
             responder = Responder(checkpoint, asr="")
             texts = recall(responder.model, responder.processor, memory.to(responder.device))
-            rows = [{**row, "text": text} for row, text in zip(rows, texts)]
+        rows = contents(memory, texts)
         if as_json:
             from .responding import held
 
@@ -230,7 +226,8 @@ def demo(
     quiet_libraries()
     with one_line_errors():
         from .backbones.demo_clips import LICENSE, save_demo_clips
-        from .display import show_heading, show_note, show_reply
+        from .display import show_heading, show_memory, show_note, show_reply
+        from .recall import contents, recall
         from .responding import Responder
 
         paths = save_demo_clips(clips)
@@ -248,6 +245,11 @@ def demo(
             show_reply(reply)
             history.append({"role": "user", "content": reply.transcript, "emotion": reply.label})
             history.append({"role": "assistant", "content": reply.response})
+        if "compressor.safetensors" in trained_parts_in(checkpoint):
+            show_heading("What the language model reads out of the memory, a few vectors an utterance")
+            show_memory(
+                reply.memory, contents(reply.memory, recall(responder.model, responder.processor, reply.memory))
+            )
 
 
 def trained_parts_in(checkpoint: str) -> list[str]:
