@@ -75,6 +75,7 @@ class ScriptArguments:
     max_unreadable: float = field(default=0.01, metadata={"help": "Share of clips that may be unreadable."})
     modality_dropout: float = field(default=0.3, metadata={"help": "Share of clips that lose sound or frames."})
     time_masking: float = field(default=0.0, metadata={"help": "Longest hidden stretch of sound, share of the clip."})
+    feature_dropout: float = field(default=0.0, metadata={"help": "Share of channels hidden in training."})
     label_smoothing: float = field(default=0.1, metadata={"help": "Share of the target spread over all labels."})
     class_weights: bool = field(default=True, metadata={"help": "Whether rare emotions weigh more."})
     warmup_epochs: float = field(
@@ -84,6 +85,9 @@ class ScriptArguments:
     extractor: str | None = field(default=None, metadata={"help": "Trained extractor to begin from."})
     llm_dtype: str = field(
         default="bfloat16", metadata={"help": "Of the frozen weights; float32 where a CPU is faster in it."}
+    )
+    attn_implementation: str | None = field(
+        default=None, metadata={"help": "Of the language model; eager where the backward pass of sdpa is slow."}
     )
 
 
@@ -102,11 +106,13 @@ def main(script: ScriptArguments, training: TrainingArguments):
     )
     model = EmpathAVForCausalLM.from_pretrained(script.checkpoint, dtype=getattr(torch, script.llm_dtype))
     processor = EmpathAVProcessor.from_pretrained(script.checkpoint)
+    if script.attn_implementation is not None:
+        model.model.language_model.set_attn_implementation(script.attn_implementation)
+    wrapped = EmotionTraining(model, script.modality_dropout, script.time_masking, script.feature_dropout)
     if script.extractor is not None:
         load_part(model, "extractor", script.extractor)
     else:
-        model.model.extractor.open()
-    wrapped = EmotionTraining(model, script.modality_dropout, script.time_masking)
+        wrapped.begin()
     folder = None if script.no_cache else script.cache
     cache = FeatureCache(model.model.extractor, processor, folder, Disturbance())
     items = cache.prepare(items, script.copies, script.max_unreadable)

@@ -101,3 +101,23 @@ def test_the_configuration_is_understood(recipe):
         ["--config", str(CONFIG)]
     )
     assert script.corpora == ["ravdess_audio"] and not training.remove_unused_columns
+
+
+def test_disturbed_clips_are_judged_by_the_fold_that_did_not_train_on_them(recipe, place, capsys):
+    run(recipe, place, "robust", "--folds", 2)
+    spec = importlib.util.spec_from_file_location("recipe_robustness", RECIPE.parent / "robustness.py")
+    robustness = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(robustness)
+
+    robustness.main(robustness.ScriptArguments(str(place / "robust"), str(place / "tiny"), llm_dtype="float32"))
+
+    found = json.loads((place / "robust" / "robustness.json").read_text())
+    report = json.loads((place / "robust" / "report.json").read_text())
+    assert found["clips"] == report["clips"] == 28
+    assert found["table"]["clean"][""]["nll"] == pytest.approx(report["table"]["trained"]["nll"], rel=1e-3)
+    assert set(found["table"]) == {"clean", "noise", "sound", "frames"}
+    assert found["table"]["noise"]["0 dB"]["nll"] != found["table"]["clean"][""]["nll"]
+    assert (place / "robust" / "robustness.png").stat().st_size > 1000
+
+    with pytest.raises(ValueError, match="--folds"):
+        robustness.main(robustness.ScriptArguments(str(place), str(place / "tiny")))

@@ -9,6 +9,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from .configuration_empathav import EmpathAVConfig, FaceEncoderConfig
 from .embedding_projection_empathav import EmbeddingProjection
 from .face_encoder_empathav import FaceEncoder
+from .layer_features_empathav import LayerMix, LayerStatistics
 from .sinusoids_empathav import sinusoids
 
 
@@ -23,34 +24,6 @@ def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     if config.model_type == "whisper":
         return WhisperEncoder._from_config(config)
     return AutoModel.from_config(config)
-
-
-class LayerMix(nn.Module):
-    """
-    A learned convex combination of an encoder's layers; equal shares before training.
-
-    A few channels of a transformer are so large that they would hide the others: training begins by fitting `shift`
-    and `scale`, by which each channel of each layer is centred and brought to unit spread. Until then they change
-    nothing.
-    """
-
-    def __init__(self, num_layers: int, width: int):
-        super().__init__()
-        self.logits = nn.Parameter(torch.zeros(num_layers))
-        self.register_buffer("shift", torch.zeros(num_layers, width))
-        self.register_buffer("scale", torch.ones(num_layers, width))
-
-    def forward(self, layers: torch.Tensor) -> torch.Tensor:
-        """`(clips, layers, tokens, width)` to `(clips, tokens, width)`."""
-        shares = self.logits.softmax(0)[:, None] * self.scale
-        offset = (shares * self.shift).sum(dim=0)
-        return torch.einsum("lw,cltw->ctw", shares.to(layers.dtype), layers) - offset.to(layers.dtype)
-
-    @torch.no_grad()
-    def fit(self, mean: torch.Tensor, spread: torch.Tensor):
-        """Takes mean and standard deviation of each channel over training clips, both `(layers, width)`."""
-        self.shift.copy_(mean)
-        self.scale.copy_(1 / spread.clamp(min=1e-4))
 
 
 class AudioVisualEmotionExtractor(PreTrainedModel):
@@ -80,6 +53,8 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         equal_width = config.vision_config.model_type != FaceEncoderConfig.model_type
         layers = config.vision_config.num_hidden_layers + 1 if equal_width else 1
         self.vision_mix = LayerMix(layers, config.vision_config.hidden_size)
+        self.audio_statistics = LayerStatistics(len(self.audio_mix.logits), config.audio_config.hidden_size, width)
+        self.vision_statistics = LayerStatistics(layers, config.vision_config.hidden_size, width)
         self.audio_projection = nn.Sequential(
             nn.LayerNorm(config.audio_config.hidden_size), nn.Linear(config.audio_config.hidden_size, width)
         )
@@ -98,10 +73,8 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
     def _init_weights(self, module: nn.Module):
         if isinstance(module, EmbeddingProjection):
             module.reset(std=0.1 * self.config.initializer_range)
-        elif isinstance(module, LayerMix):
-            init.zeros_(module.logits)
-            init.zeros_(module.shift)
-            init.ones_(module.scale)
+        elif isinstance(module, LayerMix | LayerStatistics):
+            module.reset()
         elif isinstance(module, nn.Linear):
             init.normal_(module.weight, std=module.in_features**-0.5)
             init.zeros_(module.bias)
@@ -204,18 +177,22 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         nothing = self.source_embedding.weight[NOTHING].expand(clips, 1, -1)
         tokens, visible = [nothing], [torch.ones(clips, 1, dtype=torch.bool, device=device)]
         if audio_features is not None:
-            mixed = self.audio_mix(audio_features)
-            mixed, heard = pool(mixed, frame_mask(input_features_mask, mixed), self.config.audio_pooling)
+            given = self._stream_mask(audio_mask, clips, device)
+            heard = frame_mask(input_features_mask, audio_features)
+            mixed, pooled = pool(self.audio_mix(audio_features), heard, self.config.audio_pooling)
             tokens.append(self.audio_projection(mixed) + self.source_embedding.weight[AUDIO])
-            visible.append(self._stream_mask(audio_mask, clips, device) & heard)
+            tokens.append(self.audio_statistics(audio_features, heard))
+            visible += [given & pooled, (given & heard.any(dim=1, keepdim=True)).expand(clips, tokens[-1].shape[1])]
         if video_features is not None:
-            layers, frames, patches = video_features.shape[1:4]
-            mixed = self.vision_mix(video_features.flatten(2, 3)).unflatten(1, (frames, patches))
+            given = self._stream_mask(video_mask, clips, device)
+            frames, patches = video_features.shape[2:4]
+            flat = video_features.flatten(2, 3)
+            mixed = self.vision_mix(flat).unflatten(1, (frames, patches))
             face = self.vision_projection(mixed) + self.source_embedding.weight[VIDEO]
             order = sinusoids(torch.arange(frames, device=device), face.shape[-1])
-            face = face + order.to(face)[:, None]
-            tokens.append(face.flatten(1, 2))
-            visible.append(self._stream_mask(video_mask, clips, device).expand(clips, frames * patches))
+            tokens.append((face + order.to(face)[:, None]).flatten(1, 2))
+            tokens.append(self.vision_statistics(flat, torch.ones_like(flat[:, 0, :, 0], dtype=torch.bool)))
+            visible += [given.expand(clips, stream.shape[1]) for stream in tokens[-2:]]
         if len({stream.shape[0] for stream in tokens}) > 1:
             raise ValueError(
                 "Sound and frames are of different numbers of clips: give one row of each per clip, with zeros and "
@@ -272,8 +249,8 @@ def encode_heard(encoder: PreTrainedModel, input_features: torch.Tensor, mask: t
 
 
 def frame_mask(mask: torch.Tensor | None, encoded: torch.Tensor) -> torch.Tensor:
-    """Brings a mask over an encoder's input frames to its output tokens: `(clips, tokens)`."""
-    clips, length = encoded.shape[:2]
+    """Brings a mask over an encoder's input frames to its output tokens `(clips, ..., tokens, width)`."""
+    clips, length = encoded.shape[0], encoded.shape[-2]
     if mask is None:
         return torch.ones(clips, length, dtype=torch.bool, device=encoded.device)
     position = torch.arange(length, device=encoded.device) * mask.shape[1] // length

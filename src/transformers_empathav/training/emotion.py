@@ -20,15 +20,24 @@ class EmotionTraining(nn.Module):
         model ([`EmpathAVForCausalLM`]): Its language model may be in a type of half the size.
         modality_dropout (`float`): Share of the clips with sound and frames that lose one of them in training.
         time_masking (`float`): Longest stretch of a clip's sound that is hidden in training, as a share of the clip.
+        feature_dropout (`float`): Share of the encoders' channels that are hidden in training.
     """
 
-    def __init__(self, model: EmpathAVForCausalLM, modality_dropout: float = 0.0, time_masking: float = 0.0):
+    def __init__(
+        self,
+        model: EmpathAVForCausalLM,
+        modality_dropout: float = 0.0,
+        time_masking: float = 0.0,
+        feature_dropout: float = 0.0,
+    ):
         super().__init__()
         self.model = model.requires_grad_(False)
         self.modality_dropout, self.time_masking = modality_dropout, time_masking
         self.through_language_model = True
         for name, parameter in self.extractor.float().named_parameters():
             parameter.requires_grad_("_tower." not in name)
+        for name in ("audio_mix", "vision_mix", "audio_statistics", "vision_statistics"):
+            getattr(self.extractor, name).dropout.p = feature_dropout
         config = model.config
         if config.emotion_prompt_ids is None or config.emotion_label_ids is None:
             raise ValueError(
@@ -65,15 +74,32 @@ class EmotionTraining(nn.Module):
         vectors = self.extractor(**media)
         return self.label_scores(vectors, clips) if self.through_language_model else self.nearest(vectors, clips)
 
+    @torch.no_grad()
+    def begin(self):
+        """
+        Brings an untrained extractor to where learning begins: its vectors lie in the middle of the labels' words and
+        move with what the clip shows, so that the language model takes them for words of that kind.
+        """
+        words = self.words()
+        middle = words.mean(dim=0)
+        self.extractor.open()
+        projection = self.extractor.embedding_projection
+        projection.linear.weight.mul_(0.3)
+        projection.anchor.copy_(middle / middle.square().mean().sqrt())
+
+    def words(self) -> torch.Tensor:
+        """The language model's embeddings of the labels, `(labels, hidden)`; the mean of a label's tokens."""
+        table = self.model.get_input_embeddings()
+        tokens = [torch.tensor(ids, device=self.model.device) for ids in self.model.config.emotion_label_ids]
+        return torch.stack([table(ids).float().mean(dim=0) for ids in tokens])
+
     def nearest(self, vectors: torch.Tensor, clips: torch.LongTensor) -> torch.Tensor:
         """
         How far a row's vectors lean towards the language model's embedding of each label: `(rows, labels)`.
 
         For the first epochs: it costs nothing, and a vector that resembles a word is what the model understands.
         """
-        table = self.model.get_input_embeddings()
-        tokens = [torch.tensor(ids, device=vectors.device) for ids in self.model.config.emotion_label_ids]
-        words = torch.stack([table(ids).float().mean(dim=0) for ids in tokens])
+        words = self.words()
         leaning = vectors.float().mean(dim=1) @ (words - words.mean(dim=0)).T
         row = torch.repeat_interleave(torch.arange(len(clips), device=clips.device), clips)
         return leaning.new_zeros(len(clips), len(words)).index_add(0, row, leaning) / clips[:, None]

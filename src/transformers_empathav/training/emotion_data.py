@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ..modeling.configuration_empathav import EmpathAVConfig
+from ..modeling.layer_features_empathav import statistics
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from .feature_cache import ClipFeatures, FeatureCache
 from .reconstruction import LengthSampler
@@ -101,18 +102,34 @@ def stack_features(windows: list[ClipFeatures]) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def fit_features(model: EmpathAVForCausalLM, dataset: EmotionDataset):
-    """Fits the centre and spread of the encoders' channels to the clips of a training side; done before training."""
-    sums: dict[str, list] = {}
+    """
+    Fits the centre and spread of the encoders' channels, and of their statistics over a clip, to the clips of a
+    training side; done before training.
+    """
+    extractor = model.model.extractor
+    parts = {
+        "audio": (extractor.audio_mix, extractor.audio_statistics),
+        "video": (extractor.vision_mix, extractor.vision_statistics),
+    }
+    found = {stream: [] for stream in parts}
     for item in dataset.items:
         for window in dataset.cache.load(item):
-            for stream, features in (("audio", window.audio), ("video", window.video)):
-                if features is not None:
-                    features = features.flatten(1, -2).double()
-                    parts = features.shape[1], features.sum(dim=1), features.square().sum(dim=1)
-                    known = sums.setdefault(stream, [0, 0, 0])
-                    known[:] = [old + new for old, new in zip(known, parts)]
-    extractor = model.model.extractor
-    for stream, (count, total, squares) in sums.items():
-        mean = total / count
-        spread = (squares / count - mean.square()).clamp(min=0).sqrt()
-        (extractor.audio_mix if stream == "audio" else extractor.vision_mix).fit(mean, spread)
+            for stream in parts:
+                if (features := getattr(window, stream)) is not None:
+                    found[stream].append((features.flatten(1, -2).shape[1], statistics_of(features).double()))
+    for stream, (mix, over_time) in parts.items():
+        if not found[stream]:
+            continue
+        counts, clips = zip(*found[stream])
+        shares, clips = torch.tensor(counts).double()[:, None, None] / sum(counts), torch.stack(clips)
+        means, spreads = clips.unbind(dim=2)
+        mean = (shares * means).sum(dim=0)
+        spread = ((shares * (spreads.square() + means.square())).sum(dim=0) - mean.square()).clamp(min=0).sqrt()
+        mix.fit(mean, spread)
+        over_time.fit(clips.mean(dim=0), clips.std(dim=0, correction=0))
+
+
+def statistics_of(features: torch.Tensor) -> torch.Tensor:
+    """[`statistics`] of one window's stream, `(layers, ..., width)` to `(layers, 2, width)`."""
+    tokens = features.flatten(1, -2)[None]
+    return statistics(tokens, torch.ones(1, tokens.shape[2], dtype=torch.bool))[0]

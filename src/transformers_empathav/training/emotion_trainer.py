@@ -33,6 +33,11 @@ class EmotionTrainer(PartTrainer):
         dataset = self.train_dataset if train_dataset is None else train_dataset
         return ClipSampler(self.args.train_batch_size, dataset, self.args.seed)
 
+    def get_decay_parameter_names(self, model) -> list[str]:
+        """Matrices alone decay: not the anchor and the norm of the vectors, nor the shares of the layers."""
+        names = super().get_decay_parameter_names(model)
+        return [name for name in names if model.get_parameter(name).ndim > 1]
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         training = self.accelerator.unwrap_model(self.model)
         training.through_language_model = (self.state.epoch or 0.0) >= self.warmup_epochs

@@ -1,0 +1,74 @@
+import pytest
+import torch
+
+from transformers_empathav.modeling.layer_features_empathav import LayerMix, LayerStatistics, statistics
+
+
+@pytest.fixture
+def layers():
+    """Three clips, two layers, five tokens."""
+    return torch.randn(3, 2, 5, 4, generator=torch.Generator().manual_seed(0)) * 3 + 1
+
+
+@pytest.fixture
+def mask():
+    return torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]], dtype=torch.bool)
+
+
+def test_a_fitted_mix_is_the_shares_of_standardised_layers(layers):
+    mix = LayerMix(2, 4)
+    mean, spread = layers.mean(dim=(0, 2)), layers.std(dim=(0, 2))
+    mix.fit(mean, spread)
+    mix.logits.data = torch.tensor([0.0, 1.0])
+
+    standardised = (layers - mean[None, :, None]) / spread[None, :, None]
+    first, second = torch.tensor([0.0, 1.0]).softmax(0)
+    assert torch.allclose(mix(layers), first * standardised[:, 0] + second * standardised[:, 1], atol=1e-5)
+
+
+def test_statistics_are_those_of_the_shown_tokens(layers, mask):
+    found = statistics(layers, mask)
+
+    assert torch.allclose(found[0, :, 0], layers[0].mean(dim=1), atol=1e-6)
+    assert torch.allclose(found[0, :, 1], layers[0].std(dim=1, correction=0), atol=1e-6)
+    assert torch.allclose(found[1, :, 1], layers[1, :, :2].std(dim=1, correction=0), atol=1e-6)
+    assert found[2].abs().max() < 1e-5  # nothing is shown
+
+
+def test_what_is_hidden_does_not_count(layers, mask):
+    module = LayerStatistics(2, 4, 6)
+    module.reset()
+    other = torch.where(mask[:, None, :, None], layers, 1e4)
+
+    assert module(layers, mask).shape == (3, 4, 6)
+    assert torch.equal(module(layers, mask), module(other, mask))
+
+
+def test_each_statistic_has_a_token_and_a_projection_of_its_own(layers, mask):
+    module = LayerStatistics(2, 4, 6)
+    module.reset()
+    module.fit(statistics(layers, mask).mean(dim=0), statistics(layers, mask).std(dim=0))
+
+    expected = (statistics(layers, mask) - module.shift) * module.scale
+    tokens = module(layers, mask)
+    for number, (layer, statistic) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
+        own = expected[:, layer, statistic] @ module.weight[layer, statistic] + module.bias[layer, statistic]
+        assert torch.allclose(tokens[:, number], own, atol=1e-5)
+
+
+def test_dropout_hides_a_channel_all_along_the_clip_and_in_training_alone(layers):
+    mix = LayerMix(1, 4)
+    mix.dropout.p = 0.5
+    torch.manual_seed(0)
+
+    seen = mix(layers[:, :1]) / layers[:, 0]
+    hidden = seen == 0
+    assert (hidden == hidden[:, :1]).all() and 0 < hidden[:, 0].sum() < hidden[:, 0].numel()
+    assert torch.allclose(seen[~hidden], torch.tensor(2.0))
+    assert torch.allclose(mix.eval()(layers[:, :1]), layers[:, 0])
+
+
+def test_a_constant_stream_has_a_gradient():
+    layers = torch.ones(1, 2, 5, 4, requires_grad=True)
+    statistics(layers, torch.ones(1, 5, dtype=torch.bool)).sum().backward()
+    assert torch.isfinite(layers.grad).all()
