@@ -4,6 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from transformers_empathav import EmpathAVForCausalLM
+from transformers_empathav.backbones.assemble import to_saved_dtype
 from transformers_empathav.backbones.tiny import tiny_model
 from transformers_empathav.trained_parts import TRAINED_PARTS, load_part, part_file, save_part, trained_tensors
 
@@ -31,6 +33,20 @@ def test_what_is_saved_is_what_is_loaded_and_encoders_stay(pair, tmp_path, part)
 def test_it_can_be_saved_in_half_precision(pair, tmp_path):
     save_part(pair[0], "compressor", tmp_path / "half.safetensors", dtype=torch.bfloat16)
     assert {tensor.dtype for tensor in load_file(tmp_path / "half.safetensors").values()} == {torch.bfloat16}
+
+
+def test_what_was_fitted_to_data_is_never_rounded(pair, tmp_path):
+    model, other = pair
+    shift = model.model.extractor.audio_mix.channel_shift
+    shift.copy_(1000 + torch.randn_like(shift))
+    save_part(model, "extractor", tmp_path / "half.safetensors", dtype=torch.bfloat16)
+    load_part(other, "extractor", tmp_path / "half.safetensors")
+    assert torch.equal(other.model.extractor.audio_mix.channel_shift, shift)
+    assert load_file(tmp_path / "half.safetensors")["queries.weight"].dtype == torch.bfloat16
+
+    to_saved_dtype(model).save_pretrained(tmp_path / "saved")
+    half = EmpathAVForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.bfloat16)
+    assert torch.equal(half.model.extractor.audio_mix.channel_shift, shift)
 
 
 def test_a_loaded_compressor_makes_memories_of_its_own(pair, tmp_path):

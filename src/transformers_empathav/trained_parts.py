@@ -24,9 +24,13 @@ def trained_tensors(model: EmpathAVForCausalLM, part: str) -> dict[str, torch.Te
 
 
 def save_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike, dtype: torch.dtype | None = None):
-    """Writes a part into a file, in `dtype` where one is given."""
-    state = trained_tensors(model, part)
-    save_file({name: tensor.to(dtype or tensor.dtype).contiguous() for name, tensor in state.items()}, str(path))
+    """Writes a part into a file, its parameters in `dtype` where one is given; what was fitted to data stays exact."""
+    parameters = dict(getattr(model.model, part).named_parameters())
+    state = {
+        name: tensor.to(dtype) if dtype is not None and name in parameters else tensor
+        for name, tensor in trained_tensors(model, part).items()
+    }
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, str(path))
 
 
 def load_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike):

@@ -36,24 +36,30 @@ def test_statistics_are_those_of_the_shown_tokens(layers, mask):
 
 
 def test_what_is_hidden_does_not_count(layers, mask):
-    module = LayerStatistics(2, 4, 6)
-    module.reset()
+    module = awake()
     other = torch.where(mask[:, None, :, None], layers, 1e4)
 
-    assert module(layers, mask).shape == (3, 4, 6)
+    assert module(layers, mask).shape == (3, 6)
     assert torch.equal(module(layers, mask), module(other, mask))
 
 
-def test_each_statistic_has_a_token_and_a_projection_of_its_own(layers, mask):
-    module = LayerStatistics(2, 4, 6)
-    module.reset()
+def test_statistics_are_standardised_and_projected_together(layers, mask):
+    module = awake()
     module.fit(statistics(layers, mask).mean(dim=0), statistics(layers, mask).std(dim=0))
 
-    expected = (statistics(layers, mask) - module.shift) * module.scale
-    tokens = module(layers, mask)
-    for number, (layer, statistic) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
-        own = expected[:, layer, statistic] @ module.weight[layer, statistic] + module.bias[layer, statistic]
-        assert torch.allclose(tokens[:, number], own, atol=1e-5)
+    standardised = (statistics(layers, mask) - module.channel_shift) * module.channel_scale
+    expected = standardised.flatten(1) @ module.weight.flatten(0, 2) / 16**0.5
+    assert torch.allclose(module(layers, mask), expected, atol=1e-5)
+
+
+def test_before_training_statistics_say_nothing(layers, mask):
+    assert not LayerStatistics(2, 4, 6)(layers, mask).any()
+
+
+def awake():
+    module = LayerStatistics(2, 4, 6)
+    module.weight.data.normal_(generator=torch.Generator().manual_seed(1))
+    return module
 
 
 def test_dropout_hides_a_channel_all_along_the_clip_and_in_training_alone(layers):

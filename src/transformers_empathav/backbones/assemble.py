@@ -220,13 +220,15 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
 
 
 def to_saved_dtype(model: EmpathAVForCausalLM) -> EmpathAVForCausalLM:
-    """Everything in bfloat16 but the frozen encoders, which that would change too much."""
-    kept = [parameter for name, parameter in model.named_parameters() if "_tower." in name]
-    kept += [buffer for name, buffer in model.named_buffers() if "_tower." in name]
-    exact = [tensor.data for tensor in kept]
+    """Everything in bfloat16 but the frozen encoders and what their channels measure, which that would change."""
+    exact = {name: parameter.data for name, parameter in model.named_parameters() if "_tower." in name}
+    fitted = {name: buffer for name, buffer in model.named_buffers() if ".extractor." in name}
     model.to(torch.bfloat16)
-    for tensor, value in zip(kept, exact):
-        tensor.data = value
+    for name, value in exact.items():
+        model.get_parameter(name).data = value
+    for name, value in fitted.items():
+        owner, _, own = name.rpartition(".")
+        setattr(model.get_submodule(owner), own, value)
     return model
 
 

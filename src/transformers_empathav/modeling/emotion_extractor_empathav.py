@@ -31,7 +31,8 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
     Two frozen encoders and a Q-Former whose learnable queries read both streams of a clip (arXiv 2412.17572).
 
     A clip may have sound, frames, both or neither. Missing streams are masked out of the cross-attention; one token
-    that says "nothing" is always visible, so a clip without either stream gives defined vectors.
+    that says "nothing" is always visible, so a clip without either stream gives defined vectors. Beside the Q-Former,
+    which follows the clip in time, statistics of the clip as a whole are added to what each query has read.
 
     Args:
         config ([`EmpathAVConfig`]): The configuration of the whole model.
@@ -53,8 +54,11 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         equal_width = config.vision_config.model_type != FaceEncoderConfig.model_type
         layers = config.vision_config.num_hidden_layers + 1 if equal_width else 1
         self.vision_mix = LayerMix(layers, config.vision_config.hidden_size)
-        self.audio_statistics = LayerStatistics(len(self.audio_mix.logits), config.audio_config.hidden_size, width)
-        self.vision_statistics = LayerStatistics(layers, config.vision_config.hidden_size, width)
+        read_width = config.qformer_config.hidden_size
+        self.audio_statistics = LayerStatistics(
+            len(self.audio_mix.logits), config.audio_config.hidden_size, read_width
+        )
+        self.vision_statistics = LayerStatistics(layers, config.vision_config.hidden_size, read_width)
         self.audio_projection = nn.Sequential(
             nn.LayerNorm(config.audio_config.hidden_size), nn.Linear(config.audio_config.hidden_size, width)
         )
@@ -175,14 +179,14 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         device = self.queries.weight.device
 
         nothing = self.source_embedding.weight[NOTHING].expand(clips, 1, -1)
-        tokens, visible = [nothing], [torch.ones(clips, 1, dtype=torch.bool, device=device)]
+        tokens, visible, whole = [nothing], [torch.ones(clips, 1, dtype=torch.bool, device=device)], []
         if audio_features is not None:
             given = self._stream_mask(audio_mask, clips, device)
-            heard = frame_mask(input_features_mask, audio_features)
+            heard = given & frame_mask(input_features_mask, audio_features)
             mixed, pooled = pool(self.audio_mix(audio_features), heard, self.config.audio_pooling)
             tokens.append(self.audio_projection(mixed) + self.source_embedding.weight[AUDIO])
-            tokens.append(self.audio_statistics(audio_features, heard))
-            visible += [given & pooled, (given & heard.any(dim=1, keepdim=True)).expand(clips, tokens[-1].shape[1])]
+            visible.append(pooled)
+            whole.append(self.audio_statistics(audio_features, heard) * heard.any(dim=1, keepdim=True))
         if video_features is not None:
             given = self._stream_mask(video_mask, clips, device)
             frames, patches = video_features.shape[2:4]
@@ -191,8 +195,8 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             face = self.vision_projection(mixed) + self.source_embedding.weight[VIDEO]
             order = sinusoids(torch.arange(frames, device=device), face.shape[-1])
             tokens.append((face + order.to(face)[:, None]).flatten(1, 2))
-            tokens.append(self.vision_statistics(flat, torch.ones_like(flat[:, 0, :, 0], dtype=torch.bool)))
-            visible += [given.expand(clips, stream.shape[1]) for stream in tokens[-2:]]
+            visible.append(given.expand(clips, frames * patches))
+            whole.append(self.vision_statistics(flat, visible[-1]) * given)
         if len({stream.shape[0] for stream in tokens}) > 1:
             raise ValueError(
                 "Sound and frames are of different numbers of clips: give one row of each per clip, with zeros and "
@@ -204,7 +208,7 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             encoder_hidden_states=torch.cat(tokens, dim=1),
             encoder_attention_mask=torch.cat(visible, dim=1).long(),
         ).last_hidden_state
-        return self.embedding_projection(read)
+        return self.embedding_projection(read + sum(whole)[:, None])
 
     @staticmethod
     def _stream_mask(mask: torch.Tensor | None, clips: int, device: torch.device) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What the Q-Former reads of an encoder's layers: their mix, token by token, and statistics of each over time."""
+"""What is read of an encoder's layers: their mix, token by token, and statistics of each over time."""
 
 import torch
 from torch import nn
@@ -9,73 +9,70 @@ class LayerMix(nn.Module):
     """
     A learned convex combination of an encoder's layers; equal shares before training.
 
-    A few channels of a transformer are so large that they would hide the others: training begins by fitting `shift`
-    and `scale`, by which each channel of each layer is centred and brought to unit spread. Until then they change
-    nothing. In training `dropout` hides a channel of a layer all along the clip.
+    A few channels of a transformer are so large that they would hide the others: training begins by fitting
+    `channel_shift` and `channel_scale`, by which each channel of each layer is centred and brought to unit spread.
+    Until then they change nothing. In training `dropout` hides a channel of a layer all along the clip.
     """
 
     def __init__(self, num_layers: int, width: int):
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(num_layers))
-        self.register_buffer("shift", torch.zeros(num_layers, width))
-        self.register_buffer("scale", torch.ones(num_layers, width))
+        self.register_buffer("channel_shift", torch.zeros(num_layers, width))
+        self.register_buffer("channel_scale", torch.ones(num_layers, width))
         self.dropout = nn.Dropout(0.0)
 
     @torch.no_grad()
     def reset(self):
         """Initial values."""
         init.zeros_(self.logits)
-        init.zeros_(self.shift)
-        init.ones_(self.scale)
+        init.zeros_(self.channel_shift)
+        init.ones_(self.channel_scale)
 
     def forward(self, layers: torch.Tensor) -> torch.Tensor:
         """`(clips, layers, tokens, width)` to `(clips, tokens, width)`."""
-        shares = self.dropout((self.logits.softmax(0)[:, None] * self.scale).expand(len(layers), -1, -1))
-        offset = (shares * self.shift).sum(dim=1, keepdim=True)
+        shares = self.dropout((self.logits.softmax(0)[:, None] * self.channel_scale).expand(len(layers), -1, -1))
+        offset = (shares * self.channel_shift).sum(dim=1, keepdim=True)
         return torch.einsum("clw,cltw->ctw", shares.to(layers.dtype), layers) - offset.to(layers.dtype)
 
     @torch.no_grad()
     def fit(self, mean: torch.Tensor, spread: torch.Tensor):
         """Takes mean and standard deviation of each channel over training clips, both `(layers, width)`."""
-        self.shift.copy_(mean)
-        self.scale.copy_(1 / spread.clamp(min=1e-4))
+        self.channel_shift.copy_(mean)
+        self.channel_scale.copy_(1 / spread.clamp(min=1e-4))
 
 
 class LayerStatistics(nn.Module):
     """
-    Mean and standard deviation of each layer over time, each projected to a token of its own.
+    Mean and standard deviation of each layer over time, projected together: what a linear model hears in a voice.
 
-    They say in two tokens a layer what a linear model hears in a voice; the mix beside them keeps the order of time.
-    Training begins by fitting `shift` and `scale` as for [`LayerMix`], over clips.
+    Training begins by fitting `channel_shift` and `channel_scale`, as for [`LayerMix`], over clips. Until the
+    projection is trained it gives zeros.
     """
 
     def __init__(self, num_layers: int, width: int, out_width: int):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_layers, 2, width, out_width))
-        self.bias = nn.Parameter(torch.empty(num_layers, 2, out_width))
-        self.register_buffer("shift", torch.zeros(num_layers, 2, width))
-        self.register_buffer("scale", torch.ones(num_layers, 2, width))
+        self.weight = nn.Parameter(torch.zeros(num_layers, 2, width, out_width))
+        self.register_buffer("channel_shift", torch.zeros(num_layers, 2, width))
+        self.register_buffer("channel_scale", torch.ones(num_layers, 2, width))
         self.dropout = nn.Dropout(0.0)
 
     @torch.no_grad()
     def reset(self):
         """Initial values."""
-        init.normal_(self.weight, std=self.weight.shape[2] ** -0.5)
-        init.normal_(self.bias, std=0.1)
-        init.zeros_(self.shift)
-        init.ones_(self.scale)
+        init.zeros_(self.weight)
+        init.zeros_(self.channel_shift)
+        init.ones_(self.channel_scale)
 
     def forward(self, layers: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """`(clips, layers, tokens, width)` that `mask` `(clips, tokens)` shows, to `(clips, 2 * layers, out)`."""
-        found = (statistics(layers, mask) - self.shift) * self.scale
-        tokens = torch.einsum("clsw,lswo->clso", self.dropout(found).to(layers.dtype), self.weight) + self.bias
-        return tokens.flatten(1, 2)
+        """`(clips, layers, tokens, width)`, of which `mask` `(clips, tokens)` counts, to `(clips, out_width)`."""
+        found = self.dropout((statistics(layers, mask) - self.channel_shift) * self.channel_scale).to(layers.dtype)
+        return torch.einsum("clsw,lswo->co", found, self.weight) / found[0].numel() ** 0.5
 
     @torch.no_grad()
     def fit(self, mean: torch.Tensor, spread: torch.Tensor):
         """Takes mean and standard deviation of each statistic over training clips, both `(layers, 2, width)`."""
-        self.shift.copy_(mean)
-        self.scale.copy_(1 / spread.clamp(min=1e-4))
+        self.channel_shift.copy_(mean)
+        self.channel_scale.copy_(1 / spread.clamp(min=1e-4))
 
 
 def statistics(layers: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

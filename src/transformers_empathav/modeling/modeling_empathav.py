@@ -24,8 +24,8 @@ class EmpathAVPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = False  # not the Q-Former; for the rest say attn_implementation={"text_config": ...}
     _supports_attention_backend = True
-    # Rounded to bfloat16, Whisper's weights move its output by a tenth; beside the language model both are small.
-    _keep_in_fp32_modules_strict = ["audio_tower", "vision_tower"]
+    # Rounded to bfloat16, Whisper's weights move its output by a tenth; a channel's mean may be many times its spread.
+    _keep_in_fp32_modules_strict = ["audio_tower", "vision_tower", "channel_shift", "channel_scale"]
     _skip_keys_device_placement = ["past_key_values", "memory"]
 
     @classmethod
