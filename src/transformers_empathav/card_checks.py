@@ -22,6 +22,11 @@ LICENCES = frozenset(
 )
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether `name` can be a repository on the Hub and is no directory here."""
+    return bool(HUB_ID.fullmatch(name)) and not Path(name).exists()
+
+
 def read_card(path: Path | str) -> ModelCard:
     """
     A card from a file.

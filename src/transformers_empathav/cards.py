@@ -15,7 +15,7 @@ from .checkpoint_contents import describe
 
 
 CARD_FILE = "README.md"
-REPO_PLACEHOLDER = "USER/NAME"  # what the examples of a card load until it is pushed
+REPO_PLACEHOLDER, BASE_PLACEHOLDER = "USER/NAME", "USER/BASE"  # what the examples of a card load until it is pushed
 TEMPLATE = files(__package__) / "model_cards" / "template.md"
 PIPELINE_TAG = "text-generation"
 PART_NAMES = {"compressor": "memory compressor", "extractor": "emotion extractor"}
@@ -183,7 +183,7 @@ def render_card(
         kind=kind,
         name=name or Path(directory).resolve().name,
         summary=summary or SUMMARIES[kind],
-        base_models=base_models,
+        base=base_models[0] if base_models else BASE_PLACEHOLDER,
         untrained=[PART_NAMES[part] for part in PART_NAMES if part not in trained] if trained is not None else [],
         trained=trained,
         contents=about["contents"],

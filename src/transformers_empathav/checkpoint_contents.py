@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from .card_checks import HUB_ID
+from .card_checks import is_hub_id
 
 
 # What `empathav assemble` takes where it is not told otherwise: name, origin, licence, and the id that the Hub links.
@@ -85,11 +85,6 @@ def assembled_parts(assembly: dict, has_cascade: bool) -> tuple[list[dict], list
     if rows and has_cascade:
         rows.append({"name": "Face detector", "origin": "OpenCV's frontal-face cascade", "licence": "BSD-3-Clause"})
     return rows, ids
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether `name` can be a repository on the Hub and is no directory here."""
-    return bool(HUB_ID.fullmatch(name)) and not Path(name).exists()
 
 
 def weights_of(directory: Path, pattern: str) -> str:
