@@ -1,6 +1,8 @@
 """Model cards: rendered from what a directory and its maker say, and what the Hub would refuse is found here."""
 
+import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 from huggingface_hub import ModelCard
+from typer.testing import CliRunner
 
 from transformers_empathav.backbones.tiny import tiny_model
 from transformers_empathav.card_checks import card_problems, read_card
 from transformers_empathav.cards import Corpus, Result, read_facts, render_card, write_card
+from transformers_empathav.cli import app, facts_beside_trained_parts
 
 
 ROOT = Path(__file__).parent.parent
@@ -199,3 +203,94 @@ def test_an_installed_package_has_the_template(tmp_path):
     assert done.returncode == 0, done.stderr
     installed = tmp_path / "transformers_empathav" / "model_cards" / "template.md"
     assert installed.read_text() == (ROOT / "model_cards" / "template.md").read_text()
+
+
+# The command
+
+
+def ask(*arguments, code: int = 0) -> str:
+    """What `empathav card` prints, or its one line of error."""
+    result = CliRunner().invoke(app, ["card", *map(str, arguments)])
+    assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
+    return result.stdout if code == 0 else result.stderr
+
+
+@pytest.fixture
+def facts(tmp_path) -> Path:
+    file = tmp_path / "facts.yaml"
+    file.write_text("licence: mit\ndatasets: [ann/tales]\n")
+    return file
+
+
+def test_the_command_writes_a_card_once_and_then_checks_it(checkpoint, facts):
+    card = checkpoint / "README.md"
+    assert "licence is missing" in ask(checkpoint, code=2)
+    assert "is there already: --overwrite" in ask(checkpoint, "--facts", facts, code=2)
+    assert "is complete" in ask(checkpoint, "--facts", facts, "--overwrite")
+    card.write_text(card.read_text() + "\nMine.\n")
+    assert "is complete" in ask(checkpoint) and card.read_text().endswith("\nMine.\n")
+    card.write_text(card.read_text().replace("## Limits", ""))
+    assert "section 'Limits' is missing" in ask(checkpoint, code=2)
+
+
+def test_the_command_writes_elsewhere_and_names_an_adapters_base(checkpoint, adapter, facts, tmp_path):
+    ask(checkpoint, "--facts", facts, "--output", tmp_path / "card.md")
+    assert read_card(tmp_path / "card.md").data.license == "mit" and not (checkpoint / "README.md").exists()
+    ask(adapter, "--facts", facts, "--base_model", "ann/tiny")
+    assert read_card(adapter / "README.md").data.base_model == ["ann/tiny"]
+
+
+def test_the_command_refuses_in_one_line(checkpoint, facts, tmp_path):
+    (checkpoint / "config.json").write_text("{")
+    for arguments, said in (
+        ((tmp_path / "nowhere",), "neither an EmpathAV checkpoint"),
+        ((checkpoint, "--facts", facts), "config.json is damaged"),
+        ((checkpoint, "--facts", tmp_path / "none.yaml"), "none.yaml"),
+    ):
+        error = ask(*arguments, code=2)
+        assert said in error and len(error.splitlines()) == 1
+
+
+def test_facts_of_the_repository_belong_to_its_own_trained_parts_alone(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "checkpoints" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "compressor.safetensors").write_bytes(b"ours")
+    (folder / "card.yaml").write_text("licence: mit\ndatasets: [ann/tales]\n")
+    for weights, expected in ((b"ours", Path("checkpoints/tiny/card.yaml")), (b"theirs", None)):
+        trained = {"compressor.safetensors": hashlib.sha256(weights).hexdigest()}
+        (checkpoint / "assembly.json").write_text(json.dumps({"preset": "tiny", "parts": {}, "trained": trained}))
+        assert facts_beside_trained_parts(checkpoint) == expected
+
+
+# The card of the reference checkpoint
+
+
+def test_the_released_card_is_complete_and_says_what_the_facts_say():
+    facts = read_facts(ROOT / "checkpoints" / "smollm2-135m" / "card.yaml")
+    card = read_card(ROOT / "model_cards" / "smollm2-135m.md")
+    assert card_problems(card) == []
+    assert card.data.license == facts["licence"] and card.data.datasets == [corpus.id for corpus in facts["datasets"]]
+    assert [entry.metric_value for entry in card.data.eval_results] == [result.value for result in facts["results"]]
+    for result in facts["results"]:
+        assert (
+            f"| {result.metric} | {result.dataset}, {result.split} | {result.shown} | {result.samples} |" in card.text
+        )
+
+
+def test_figures_of_the_released_card_stand_in_the_docs():
+    docs = (ROOT / "docs" / "memory.md").read_text().replace("**", "")
+    for result in read_facts(ROOT / "checkpoints" / "smollm2-135m" / "card.yaml")["results"]:
+        low, high = result.interval
+        assert f"{result.value:.3f} ({low:.3f}–{high:.3f})" in docs, result.metric
+
+
+def test_the_released_card_is_that_of_the_checkpoint(checkpoint_dir, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    facts = facts_beside_trained_parts(checkpoint_dir)
+    if facts is None:
+        pytest.skip("build/smollm2-135m has other trained parts than checkpoints/smollm2-135m")
+    rendered = render_card(checkpoint_dir, **read_facts(facts)).content
+    released = (ROOT / "model_cards" / "smollm2-135m.md").read_text()
+    counted = r"(?m)^- weights: .*$"  # of the code as it was assembled last
+    assert re.sub(counted, "", rendered).strip() == re.sub(counted, "", released).strip()

@@ -1,5 +1,7 @@
 """Model cards, rendered from what a directory holds and from what only its maker knows."""
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +13,10 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .card_checks import HUB_ID, card_problems
-from .checkpoint_contents import describe
+from .checkpoint_contents import ASSEMBLY_FILE, describe, read_json
 
 
-CARD_FILE = "README.md"
+CARD_FILE, FACTS_FILE = "README.md", "card.yaml"
 REPO_PLACEHOLDER, BASE_PLACEHOLDER = "USER/NAME", "USER/BASE"  # what the examples of a card load until it is pushed
 TEMPLATE = files(__package__) / "model_cards" / "template.md"
 PIPELINE_TAG = "text-generation"
@@ -106,8 +108,17 @@ def write_card(directory: Path | str, **facts) -> Path:
     card = render_card(directory, **facts)
     if problems := card_problems(card):
         raise ValueError(f"The card of {directory} is not complete: {'; '.join(problems)}.")
-    path = Path(directory) / CARD_FILE
+    return save_card(card, directory)
+
+
+def save_card(card: ModelCard, directory: Path | str) -> Path:
+    """Writes a card, and notes in what `empathav assemble` made that the card is as it should be."""
+    path, assembly = Path(directory) / CARD_FILE, Path(directory) / ASSEMBLY_FILE
     card.save(path)
+    if assembly.is_file():
+        recipe = read_json(assembly)
+        recipe.setdefault("files", {})[CARD_FILE] = hashlib.sha256(path.read_bytes()).hexdigest()
+        assembly.write_text(json.dumps(recipe, indent=2))
     return path
 
 
@@ -189,7 +200,7 @@ def render_card(
         contents=about["contents"],
         parts=about["parts"],
         corpora=corpora,
-        training=training,
+        training=training and training.strip(),
         results=list(grouped(figures)),
         limits=limits,
         licence=licence_name or licence,
@@ -248,10 +259,11 @@ def slug(text: str) -> str:
 
 def grouped(figures: list[Result]):
     """Neighbouring figures that one command gave, to stand in one table."""
-    for shared, rows in groupby(figures, key=lambda row: (row.command, row.hardware, row.seed, row.cannot_show)):
-        rows = list(rows)
-        names = dict.fromkeys(row.interval_name for row in rows if row.interval is not None)
-        yield dict(zip(("command", "hardware", "seed", "cannot_show"), shared)) | {
-            "rows": rows,
-            "intervals": " or ".join(names),
-        }
+    for shared, members in groupby(figures, key=lambda row: (row.command, row.hardware, row.seed, row.cannot_show)):
+        (command, hardware, seed, cannot_show), rows = shared, list(members)
+        intervals = " or ".join(dict.fromkeys(row.interval_name for row in rows if row.interval is not None))
+        notes = [f"Command: `{command}`."] if command else []
+        notes += [f"Hardware: {hardware}."] if hardware else []
+        notes += [f"Seed: {seed}."] if seed is not None else []
+        notes += [f"In brackets: {intervals}."] if intervals else []
+        yield {"rows": rows, "notes": " ".join(notes), "cannot_show": cannot_show}

@@ -8,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 from .card_checks import is_hub_id
 
 
+ASSEMBLY_FILE = "assembly.json"
 # What `empathav assemble` takes where it is not told otherwise: name, origin, licence, and the id that the Hub links.
 PRESET_PARTS = {
     "smollm2-135m": {
@@ -33,7 +34,7 @@ def describe(directory: Path | str) -> dict:
         raise ValueError(
             f"{directory} is neither an EmpathAV checkpoint (config.json) nor an adapter (adapter_config.json)."
         )
-    assembly = read_json(directory / "assembly.json") if (directory / "assembly.json").is_file() else {}
+    assembly = read_json(directory / ASSEMBLY_FILE) if (directory / ASSEMBLY_FILE).is_file() else {}
     parts, base_models = assembled_parts(assembly, (directory / "haarcascade_frontalface_default.xml").is_file())
     contents = [
         ("weights", weights_of(directory, "model*.safetensors")),
