@@ -294,3 +294,12 @@ def test_the_released_card_is_that_of_the_checkpoint(checkpoint_dir, monkeypatch
     released = (ROOT / "model_cards" / "smollm2-135m.md").read_text()
     counted = r"(?m)^- weights: .*$"  # of the code as it was assembled last
     assert re.sub(counted, "", rendered).strip() == re.sub(counted, "", released).strip()
+
+
+def test_the_facts_in_the_docs_make_a_card(checkpoint):
+    text = (ROOT / "docs" / "hub.md").read_text()
+    file = checkpoint.parent / "card.yaml"
+    file.write_text(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    write_card(checkpoint, **read_facts(file))
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (ROOT / "docs" / target).exists(), target
