@@ -105,6 +105,14 @@ def test_an_adapter_has_a_card_of_its_own(adapter):
     assert str(adapter.parent) not in card.content
 
 
+def test_a_training_can_write_the_card_of_an_adapter_that_is_to_come(tmp_path):
+    card = render_card(tmp_path / "run", template="adapter", name="epo", training="10 steps.")
+    assert card.data.library_name == "peft" and "10 steps." in card.text and "weights: none" in card.text
+    assert any("base_model is missing" in problem for problem in card_problems(card))
+    with pytest.raises(ValueError, match="Unknown template"):
+        render_card(tmp_path, template="lora")
+
+
 def test_an_assembled_checkpoint_says_what_it_is_made_of_but_not_where(checkpoint):
     assembly = {
         "preset": "smollm2-135m",

@@ -167,10 +167,10 @@ def render_card(
     Raises:
         `ValueError`: the directory is neither a checkpoint nor an adapter.
     """
-    about = describe(directory)
-    kind = template or about["kind"]
-    if kind not in ("checkpoint", "adapter"):
+    if template not in (None, "checkpoint", "adapter"):
         raise ValueError(f"Unknown template {template!r}: choose 'checkpoint' or 'adapter'.")
+    about = describe(directory, template)
+    kind = template or about["kind"]
     base_models = [base_model] if isinstance(base_model, str) else list(base_model or about["base_models"])
     trained = about["trained"] if trained is None else list(trained)
     corpora = [as_corpus(corpus) for corpus in datasets]

@@ -19,15 +19,18 @@ PRESET_PARTS = {
 }
 
 
-def describe(directory: Path | str) -> dict:
+def describe(directory: Path | str, kind: str | None = None) -> dict:
     """
     What the files of a checkpoint or an adapter say: its kind, sizes, parts and origins.
+
+    Args:
+        kind (`str`, *optional*): `"adapter"` for a directory that is going to be one, as in the middle of a training.
 
     Raises:
         `ValueError`: the directory is neither.
     """
     directory = Path(directory)
-    if (directory / "adapter_config.json").is_file():
+    if kind == "adapter" or (directory / "adapter_config.json").is_file():
         return describe_adapter(directory)
     config = read_json(directory / "config.json") if (directory / "config.json").is_file() else {}
     if config.get("model_type") != "empathav":
@@ -55,13 +58,13 @@ def describe(directory: Path | str) -> dict:
 
 
 def describe_adapter(directory: Path) -> dict:
-    config = read_json(directory / "adapter_config.json")
+    config = read_json(directory / "adapter_config.json") if (directory / "adapter_config.json").is_file() else {}
     base = config.get("base_model_name_or_path") or ""
-    contents = [("kind", config.get("peft_type", "unknown"))]
+    contents = [("kind", config["peft_type"])] if config.get("peft_type") else []
     contents += [("weights", weights_of(directory, "adapter_model*.safetensors"))]
     contents += [(key, config[key]) for key in ("r", "lora_alpha", "lora_dropout") if config.get(key) is not None]
-    modules = config.get("target_modules")
-    contents += [("target modules", f"`{', '.join(sorted(modules)) if isinstance(modules, list) else modules}`")]
+    if modules := config.get("target_modules"):
+        contents += [("target modules", f"`{modules if isinstance(modules, str) else ', '.join(sorted(modules))}`")]
     return {
         "kind": "adapter",
         "contents": contents,
