@@ -28,6 +28,7 @@ setup(
     license="Apache-2.0",
     package_dir={"": "src"},
     packages=find_packages("src"),
+    package_data={"transformers_empathav": ["model_cards/*.md"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.6",

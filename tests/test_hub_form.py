@@ -1,9 +1,6 @@
 """Checkpoints as the Hub serves them: files that load where the package cannot be imported."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,28 +9,11 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoProcessor
 
 import transformers_empathav
+from clean_process import run_without
 from clips import write_clip
 from helpers import encode, relative_error, user, wake
 from transformers_empathav.backbones.tiny import tiny_model
 
-
-# A process in which these modules cannot be imported, wherever they are installed.
-PREAMBLE = """
-import sys
-
-class Without:
-    def __init__(self, finder):
-        self.finder = finder
-    def __getattr__(self, name):
-        return getattr(self.finder, name)
-    def find_spec(self, name, path=None, target=None):
-        return None if name.partition(".")[0] in {blocked!r} else self.finder.find_spec(name, path, target)
-
-sys.meta_path[:] = map(Without, sys.meta_path)
-import torch
-torch.set_num_threads(1)
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoProcessor, pipeline
-"""
 
 TEXT_ALONE = """
 import json
@@ -67,21 +47,6 @@ with torch.no_grad():
     logits = model(**inputs).logits
 np.savez(out, logits=logits.numpy(), **{name: tensor.numpy() for name, tensor in inputs.items()})
 """
-
-
-def run_without(blocked: set[str], script: str, *arguments, home: Path) -> str:
-    """Standard output of a script in a process that has neither `blocked` nor this one's environment."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HF_HOME": str(home),
-        "HF_MODULES_CACHE": str(home / "modules"),
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-I", "-c", PREAMBLE.format(blocked=blocked) + script, *map(str, arguments)]
-    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

