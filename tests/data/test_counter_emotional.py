@@ -27,9 +27,9 @@ def candidate(text, emotion="sad", finish_reason="stop"):
     return {"emotion": emotion, "text": text, "finish_reason": finish_reason}
 
 
-def judged(known, candidates, limits=Limits()):
+def judged(known, candidates, limits=None):
     scores = scores_of({RIGHT: (emotions(happy=1.0), 1.0), **known})
-    return judge(RIGHT, candidates, LAST, scores, limits)
+    return judge(RIGHT, candidates, LAST, scores, limits or Limits())
 
 
 def test_the_farthest_above_the_floor_is_chosen():

@@ -36,7 +36,7 @@ def hashed(width):
         for text in texts:
             draw = np.random.default_rng(sum(text.encode()))
             row = draw.dirichlet(np.ones(width))
-            named = [index for index, emotion in enumerate(EMOTION_LABELS) if f"[{emotion[:3]}]" in text]
+            named = [index for index, emotion in enumerate(EMOTION_LABELS) if f"<{emotion[:3]}>" in text]
             if named and width == 7:
                 row = 0.3 * row + 0.7 * np.eye(7)[named[0]]
             rows.append(row)
@@ -53,7 +53,7 @@ def material():
     pool = context_rows([talk(number, emotions[number % 6]) for number in range(100, 130)], 8, 1)
     replies = {
         row["id"]: [
-            {"emotion": emotion, "text": f"[{emotion[:3]}] one two three {row['id']}", "finish_reason": "stop"}
+            {"emotion": emotion, "text": f"<{emotion[:3]}> {emotion}1 {emotion}2 {row['id']}", "finish_reason": "stop"}
             for emotion in EMOTION_LABELS
         ]
         for row in rows

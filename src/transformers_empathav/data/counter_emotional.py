@@ -32,7 +32,7 @@ REFUSING = re.compile(
     r"\bas an? (?:ai|artificial|(?:large )?language)\b"
     r"|\bi(?:'m| am) (?:just )?an? (?:ai|artificial|(?:large )?language)\b"
     r"|\bi(?:'m| am) (?:sorry|afraid),? (?:but )?(?:i )?(?:can(?:no|')t|am (?:not able|unable)|won't)"
-    r"(?: (?:assist|help|write|generate|provide|comply|do that|fulfil\w*|create|produce|continue|engage))"
+    r" (?:assist|help (?:you )?with|write|generate|provide|comply|do that|fulfil\w*|create|produce|continue|engage)\b"
     r"|\bi can(?:no|')t (?:assist with|write|generate|provide|comply|fulfil\w*|create|produce|engage)\b"
     r"|\bi(?:'m| am) (?:not able|unable) to (?:assist|write|generate|provide|comply|fulfil\w*|create|produce)\b",
     re.IGNORECASE,
