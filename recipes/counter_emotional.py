@@ -6,9 +6,10 @@ Makes preference pairs: to each context of a corpus a language model writes one 
 for another emotion than the right reply has, the emotionally farthest becomes `rejected`, among those that are about
 the same and about as long.
 
+    accelerate launch recipes/counter_emotional.py --config recipes/configs/counter_emotional_smollm2-135m.yaml
     accelerate launch recipes/counter_emotional.py --corpora empathetic_dialogues --limit 500 \
         --scorer checkpoints/smollm2-135m/emotion_scorer.safetensors \
-        --writer build/smollm2-135m --adapter runs/writer --output_dir runs/pairs
+        --writer build/smollm2-135m --adapter runs/sft_tags --output_dir runs/pairs
 
 The writer is a causal language model or an EmpathAV checkpoint in this process, where it helps with a LoRA adapter
 that was trained on replies tagged with their emotions, or a model behind any server that speaks OpenAI's chat
@@ -37,6 +38,7 @@ from pathlib import Path
 from accelerate import PartialState
 from trl import TrlParser
 
+from transformers_empathav.backbones.wheels import sha256
 from transformers_empathav.data.counter_emotional import Limits, TextScores
 from transformers_empathav.data.dialogues import load_corpus
 from transformers_empathav.data.pair_dataset import save_pairs
@@ -53,6 +55,10 @@ from transformers_empathav.training.emotion_scorer import scorer_directory
 
 
 logger = logging.getLogger("counter_emotional")
+
+# Where and how fast, and nothing that a reader of the card needs.
+PRIVATE = ("output_dir", "server", "api_key_variable", "concurrency", "requests_per_second", "timeout", "retries")
+PRIVATE += ("inspect", "kinds", "obedience", "use_cpu")
 
 
 @dataclass
@@ -140,9 +146,11 @@ def draw_rows(script: ScriptArguments) -> tuple[list[dict], list[dict]]:
 def write(script: ScriptArguments, rows: list[dict], folder: Path, adapter: str | None, state: PartialState) -> dict:
     """Writes what the journal in `folder` lacks, and gives the replies of every row."""
     sampling = Sampling(script.temperature, script.top_p, script.max_new_tokens)
-    settings = {name: getattr(script, name) for name in ("corpora", "split", "max_turns", "writer", "server", "seed")}
-    settings |= {name: getattr(script, name) for name in ("rows_per_batch", "system_prompt", "extra_body")}
-    journal = Journal(folder, {**settings, **asdict(sampling), "adapter": adapter}, state.process_index)
+    names = ("corpora", "split", "max_turns", "writer", "seed", "system_prompt")
+    names += ("extra_body",) if script.server else ("rows_per_batch",)
+    settings = {name: getattr(script, name) for name in names} | asdict(sampling)
+    settings |= {"server": bool(script.server), "adapter": adapter, "adapter_sha256": adapter_digest(adapter)}
+    journal = Journal(folder, settings, state.process_index)
     if state.is_main_process:
         journal.open()
     state.wait_for_everyone()
@@ -196,7 +204,7 @@ def build(script: ScriptArguments, rows: list[dict], pool: list[dict], replies: 
             )
         measures[kind] = pair_measures(pairs[kind])
     for kind in script.kinds:
-        facts = {name: value for name, value in asdict(script).items() if name not in ("inspect", "kinds")}
+        facts = {name: value for name, value in asdict(script).items() if name not in PRIVATE}
         save_pairs(pairs[kind], output / kind, kind, facts, counts[kind], measures[kind])
         logger.info(f"{kind}: {listed(counts[kind])}")
     if script.inspect:
@@ -226,6 +234,12 @@ def measure_obedience(script: ScriptArguments, rows: list[dict], output: Path, s
     }
     (output / "obedience.json").write_text(json.dumps(measures, indent=1))
     print(obedience_table(measures))
+
+
+def adapter_digest(adapter: str | None) -> str | None:
+    """Of an adapter's weights in a directory: one that was trained again is another writer."""
+    path = Path(adapter or "", "adapter_model.safetensors")
+    return sha256(path) if adapter and path.is_file() else None
 
 
 def listed(counts: dict) -> str:

@@ -91,6 +91,10 @@ def test_an_empathav_checkpoint_hears_clips_and_remembers(tmp_path):
     assert together == [engine.write([prompt], [0])[0] for prompt in prompts]
     assert together[2] != together[3]  # the same words in another voice
     assert together[1] != engine.write([PROMPTS[1][-1:]], [0])[0]  # what was said before
+    lora = LoraConfig(r=2, target_modules=r"model\.language_model\..*(q_proj|v_proj)", init_lora_weights=False)
+    get_peft_model(engine.model, lora).save_pretrained(tmp_path / "adapter")
+    adapted = TransformersEngine(tmp_path, tmp_path / "adapter", GREEDY).write(prompts, [0] * 4)
+    assert all(found != before for found, before in zip(adapted, together))
 
 
 def test_a_model_without_a_chat_template_is_refused(plain, tmp_path):
