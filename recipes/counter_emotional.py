@@ -138,9 +138,10 @@ def draw_rows(script: ScriptArguments) -> tuple[list[dict], list[dict]]:
     dialogues = {row["dialogue"] for row in drawn}
     others = [row for row in rows if row["dialogue"] not in dialogues]
     if len(others) < len(drawn):
-        logger.info("The replies of other dialogues are fewer than the contexts, so replies stand on both sides.")
+        if set(script.kinds) - set(WRITTEN):
+            logger.info("The replies of other dialogues are fewer than the contexts, so replies stand on both sides.")
         others = rows
-    return drawn, others[:20000]
+    return drawn, others[: max(2000, 10 * len(drawn))]
 
 
 def write(script: ScriptArguments, rows: list[dict], folder: Path, adapter: str | None, state: PartialState) -> dict:
