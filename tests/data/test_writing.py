@@ -2,11 +2,12 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from chat_server import chat_server, reply_of
-from transformers_empathav.data.writing import Journal, seed_of, write_replies
+from transformers_empathav.data.writing import Journal, as_finished, seed_of, write_replies
 from transformers_empathav.engines import Sampling, ServerEngine, Written
 
 
@@ -138,3 +139,9 @@ def test_a_journal_is_json_lines(tmp_path):
     opened.append([{"id": "é", "replies": [{"emotion": "sad", "text": "a\nb\u2028", "finish_reason": "stop"}]}])
     assert [json.loads(line) for line in opened.path.read_bytes().splitlines()][0]["id"] == "é"
     assert opened.rows()["é"][0]["text"] == "a\nb\u2028"
+
+
+def test_what_is_finished_at_once_comes_in_the_order_it_was_begun():
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(50):
+            assert list(as_finished(pool, lambda item: item, range(20), 2)) == list(range(20))

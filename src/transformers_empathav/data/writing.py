@@ -147,14 +147,15 @@ def as_finished(pool: ThreadPoolExecutor, function, items: Sequence, ahead: int)
     What `function` gives for each item, as soon as it is there; `ahead` items are begun or waiting at a time. After an
     error nothing new is begun, what is under way is finished and given, and the error is raised at the end.
     """
-    waiting, running, error = iter(items), set(), None
+    waiting, running, error = iter(items), [], None
     while True:
         while error is None and len(running) < ahead and (item := next(waiting, None)) is not None:
-            running.add(pool.submit(function, item))
+            running.append(pool.submit(function, item))
         if not running:
             break
-        finished, running = wait(running, return_when=FIRST_COMPLETED)
-        for future in finished:
+        finished = wait(running, return_when=FIRST_COMPLETED).done
+        for future in [future for future in running if future in finished]:  # in the order in which they were begun
+            running.remove(future)
             if future.exception() is None:
                 yield future.result()
             else:
