@@ -1,0 +1,202 @@
+"""
+Kinds of preference pairs over the same contexts, so that what training gains can be told from what gives pairs away.
+
+| kind | chosen | rejected |
+| --- | --- | --- |
+| counter_emotional | the human reply | written for another emotion, the farthest one within the limits |
+| same_writer | written for the emotion of the human reply, by the same writer | as above, seen from that reply |
+| human_other | the human reply | another human's reply of another emotion, the farthest one within the limits |
+| random | the human reply | any other human's reply |
+| opposite | the human reply | a human's reply in a dialogue of the opposite emotion (EmPO, arXiv 2406.19071) |
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..modeling.configuration_empathav import EMOTION_LABELS
+from .counter_emotional import CHOSEN, Limits, TextScores, judge
+from .replies import reply_rows, text_of
+
+
+# Plutchik's opposites among the seven. His trust and anticipation, the opposites of disgust and surprise, are part of
+# happy here, as they are where EmpatheticDialogues is brought to the seven; neutral has none.
+OPPOSITE = {
+    "happy": "sad",
+    "sad": "happy",
+    "angry": "fearful",
+    "fearful": "angry",
+    "disgust": "happy",
+    "surprised": "happy",
+}
+ANYTHING = Limits(contextual_floor=-1.0, shortest=1e-9, longest=1e9, most_overlap=2.0)
+WRITTEN, RETRIEVED = ("counter_emotional", "same_writer"), ("human_other", "random", "opposite")
+KINDS = WRITTEN + RETRIEVED
+
+
+def context_rows(conversations: list[dict], max_turns: int | None, min_words: int) -> list[dict]:
+    r"""
+    [`reply_rows`] with what pairs need: `dialogue`, `right` (the words of the reply) and `context_emotion`, that of
+    the newest message of the user that anybody labelled, also where the prompt no longer holds it.
+    """
+    cut = reply_rows(conversations, max_turns, min_words)
+    whole = reply_rows(conversations, None, min_words)
+    rows = []
+    for row, full in zip(cut, whole):
+        labelled = [
+            message["emotion"] for message in full["prompt"] if message["role"] == "user" and message.get("emotion")
+        ]
+        rows.append(
+            {
+                **row,
+                "dialogue": row["id"].rpartition("-")[0],
+                "right": text_of(row["completion"][0]).strip(),
+                "context_emotion": labelled[-1] if labelled else None,
+            }
+        )
+    return [row for row in rows if row["right"] and text_of(row["prompt"][-1]).strip()]
+
+
+def make_pairs(
+    kind: str,
+    rows: Sequence[dict],
+    scores: TextScores,
+    replies: dict[str, list[dict]] | None = None,
+    pool: Sequence[dict] = (),
+    limits: Limits = Limits(),  # noqa: B008 (it is frozen)
+    seed: int = 0,
+) -> tuple[list[dict], Counter]:
+    r"""
+    Pairs of one kind.
+
+    Args:
+        kind (`str`): One of `KINDS`.
+        rows (`Sequence[dict]`): Of [`context_rows`].
+        scores ([`TextScores`]): Knows the right replies, the written ones, those of the pool, and last messages.
+        replies (`dict`, *optional*): What was written for each row, by its id; for the two written kinds.
+        pool (`Sequence[dict]`): Other rows, whose right replies may be taken; for the three kinds of humans' replies.
+        limits ([`Limits`]): What candidates must keep to.
+        seed (`int`): Of the draws.
+
+    Returns:
+        `tuple[list[dict], Counter]`: Rows for TRL with `id`, `dialogue`, `prompt`, `chosen`, `rejected`, the measures
+        of the pair, and all `candidates`; and how many candidates met which end, or rows without a pair.
+    """
+    if kind in WRITTEN:
+        offer = (same_writer if kind == "same_writer" else counter_emotional)(replies, scores, limits)
+    else:
+        offers = {"human_other": human_other, "random": any_other, "opposite": opposite}
+        offer = offers[kind](pool, scores, limits, seed)
+    pairs, counts = [], Counter()
+    for row in rows:
+        right, candidates = offer(row)
+        counts.update(candidate["reason"] for candidate in candidates)
+        rejected = next((candidate for candidate in candidates if candidate["reason"] == CHOSEN), None)
+        if rejected is None:
+            counts["row without a pair"] += 1
+            continue
+        pairs.append(pair_row(row, kind, right, rejected, candidates, scores))
+    return pairs, counts
+
+
+def pair_row(row: dict, kind: str, right: str, rejected: dict, candidates: list[dict], scores: TextScores) -> dict:
+    """One preference row, in TRL's conversational form."""
+    return {
+        "id": row["id"],
+        "dialogue": row["dialogue"],
+        "kind": kind,
+        "prompt": row["prompt"],
+        "chosen": [{"role": "assistant", "content": right}],
+        "rejected": [{"role": "assistant", "content": rejected["text"]}],
+        "emotion": right_emotion(row, scores),
+        "emotion_by": "human" if row["emotion"] else "scorer",
+        "rejected_emotion": rejected["emotion"],
+        **{name: rejected[name] for name in ("emotional_distance", "contextual_similarity", "length_ratio")},
+        "candidates": candidates,
+    }
+
+
+def right_emotion(row: dict, scores: TextScores) -> str:
+    """The emotion of the right reply: a person's label, else the scorer's."""
+    return row["emotion"] or scores.emotion(row["right"])
+
+
+def counter_emotional(replies: dict[str, list[dict]], scores: TextScores, limits: Limits) -> Callable:
+    """Written for every emotion but that of the right reply."""
+
+    def offer(row: dict) -> tuple[str, list[dict]]:
+        emotion = right_emotion(row, scores)
+        candidates = [reply for reply in replies[row["id"]] if reply["emotion"] != emotion]
+        return row["right"], judge(row["right"], candidates, text_of(row["prompt"][-1]), scores, limits)
+
+    return offer
+
+
+def same_writer(replies: dict[str, list[dict]], scores: TextScores, limits: Limits) -> Callable:
+    """Both sides by the writer: what it wrote for the right emotion takes the place of the human reply."""
+    whole = replace(ANYTHING, most_overlap=limits.most_overlap)
+
+    def offer(row: dict) -> tuple[str, list[dict]]:
+        emotion, last = right_emotion(row, scores), text_of(row["prompt"][-1])
+        (own,) = [reply for reply in replies[row["id"]] if reply["emotion"] == emotion]
+        (own,) = judge(row["right"], [own], last, scores, whole)
+        if own["reason"] != CHOSEN:
+            return own["text"], [{**own, "reason": f"as right reply: {own['reason']}"}]
+        others = [reply for reply in replies[row["id"]] if reply["emotion"] != emotion]
+        return own["text"], judge(own["text"], others, last, scores, limits)
+
+    return offer
+
+
+def human_other(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int, drawn: int = 200) -> Callable:
+    """For every other emotion, of `drawn` human replies the one that is nearest in context and long enough."""
+    by_emotion = {emotion: [] for emotion in EMOTION_LABELS}
+    for other in pool:
+        by_emotion[right_emotion(other, scores)].append(other)
+
+    def offer(row: dict) -> tuple[str, list[dict]]:
+        draw, candidates = random.Random(f"{seed} {row['id']}"), []
+        for emotion in EMOTION_LABELS:
+            if emotion == right_emotion(row, scores):
+                continue
+            others = [other for other in by_emotion[emotion] if other["dialogue"] != row["dialogue"]]
+            others = draw.sample(others, min(drawn, len(others)))
+            ratios = [len(other["right"].split()) / len(row["right"].split()) for other in others]
+            others = [other for other, ratio in zip(others, ratios) if limits.shortest <= ratio <= limits.longest]
+            if others:
+                vectors = scores.embeddings[[scores.index[other["right"]] for other in others]]
+                nearest = others[int(np.argmax(vectors @ scores.embeddings[scores.index[row["right"]]]))]
+                candidates.append({"emotion": emotion, "text": nearest["right"], "finish_reason": "stop"})
+        return row["right"], judge(row["right"], candidates, text_of(row["prompt"][-1]), scores, limits)
+
+    return offer
+
+
+def any_other(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int) -> Callable:
+    """One human reply of another dialogue, whatever it is."""
+    return lambda row: (row["right"], drawn_from(pool, row, scores, seed))
+
+
+def opposite(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int) -> Callable:
+    """One human reply of a dialogue whose emotion is the opposite; none where the context's emotion has none."""
+    by_context = {emotion: [row for row in pool if row["context_emotion"] == emotion] for emotion in EMOTION_LABELS}
+
+    def offer(row: dict) -> tuple[str, list[dict]]:
+        others = by_context.get(OPPOSITE.get(row["context_emotion"]), [])
+        return row["right"], drawn_from(others, row, scores, seed)
+
+    return offer
+
+
+def drawn_from(pool: Sequence[dict], row: dict, scores: TextScores, seed: int) -> list[dict]:
+    """One reply of another dialogue and with other words, drawn by the row's id, and chosen without further ado."""
+    drawn = random.Random(f"{seed} {row['id']}").sample(pool, min(len(pool), 100))
+    others = (other for other in drawn if other["dialogue"] != row["dialogue"] and other["right"] != row["right"])
+    if (other := next(others, None)) is None:
+        return []
+    candidate = {"emotion": right_emotion(other, scores), "text": other["right"], "finish_reason": "stop"}
+    (judged,) = judge(row["right"], [candidate], text_of(row["prompt"][-1]), scores, ANYTHING)
+    return [{**judged, "reason": CHOSEN}]

@@ -1,0 +1,149 @@
+"""The recipe as users run it: both engines, killed in the middle and resumed, other limits without writing again."""
+
+import importlib.util
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from datasets import load_from_disk
+from trl import TrlParser
+
+from chat_server import chat_server
+from texts import write_classifier, write_encoder
+from transformers_empathav.backbones.tiny import tiny_model
+
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "counter_emotional.py"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, processor):
+    """A tiny writer, scorer and encoder, and six short talks."""
+    folder = tmp_path_factory.mktemp("pairs")
+    writer = tiny_model(processor)
+    writer.generation_config.eos_token_id = list(range(6, 260, 3))  # or a random model would never end
+    writer.save_pretrained(folder / "writer")
+    processor.save_pretrained(folder / "writer")
+    write_classifier(folder / "scorer")
+    write_encoder(folder / "encoder")
+    with open(folder / "talks.jsonl", "w") as stream:
+        for number in range(6):
+            said = [
+                f"I lost my {number} keys",
+                "Where did you last see them?",
+                "At home I think",
+                "Then look there again",
+            ]
+            messages = [{"role": role, "content": text} for role, text in zip(("user", "assistant") * 2, said)]
+            messages[0]["emotion"] = "sad" if number % 2 else "happy"
+            stream.write(json.dumps({"id": f"talk{number}", "messages": messages}) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    spec = importlib.util.spec_from_file_location("recipe_counter_emotional", RECIPE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def arguments(place, output, **options):
+    options = {
+        "corpora": place / "talks.jsonl",
+        "scorer": place / "scorer",
+        "embedder": place / "encoder",
+        "output_dir": place / output,
+        "contextual_floor": -1,
+        "shortest": 0.01,
+        "longest": 100,
+        "max_new_tokens": 6,
+        "use_cpu": True,
+        **options,
+    }
+    lists = {name: value if isinstance(value, list) else [value] for name, value in options.items()}
+    return [str(text) for name, values in lists.items() for text in (f"--{name}", *values)]
+
+
+def run(recipe, place, output, **options):
+    recipe.main(*TrlParser((recipe.ScriptArguments,)).parse_args_and_config(arguments(place, output, **options)))
+
+
+def rows_of(place, output):
+    file = place / output / "journal" / "rows-00000.jsonl"
+    return file.read_bytes().splitlines() if file.is_file() else []
+
+
+def test_killed_and_resumed_is_uninterrupted(recipe, place):
+    """With a server that answers slowly the kill falls into the middle; a torn line is added for good measure."""
+    options = {"writer": "tiny", "concurrency": 1, "kinds": ["counter_emotional", "same_writer", "random"]}
+    with chat_server(delay=0.02) as server:
+        options["server"] = server.url
+        run(recipe, place, "whole", inspect=2, **options)
+        command = [sys.executable, str(RECIPE), *arguments(place, "parts", **options)]
+        process = subprocess.Popen(command, cwd=place, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while len(rows_of(place, "parts")) < 3 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kept = rows_of(place, "parts")
+        assert 3 <= len(kept) < 12 and not (place / "parts" / "counter_emotional").exists()
+        with open(place / "parts" / "journal" / "rows-00000.jsonl", "ab") as stream:
+            stream.write(b'{"id": "talk1-3", "repl')
+        asked = len(server.bodies)
+        run(recipe, place, "parts", **options)
+        assert len(server.bodies) - asked == 7 * (12 - len(kept))
+    assert rows_of(place, "parts") == rows_of(place, "whole")
+    for kind in options["kinds"]:
+        whole, parts = (load_from_disk(place / output / kind) for output in ("whole", "parts"))
+        assert whole.to_list() == parts.to_list() and len(whole) == 12
+    assert (place / "whole" / "inspect.html").read_text().count("<article>") == 6
+    table = json.loads((place / "whole" / "table.json").read_text())
+    assert set(table["measures"]) == set(options["kinds"]) and table["counts"]["random"]["chosen"] == 12
+
+
+def test_in_this_process_with_the_same_columns(recipe, place, capsys):
+    with chat_server() as server:
+        run(recipe, place, "served", writer="tiny", server=server.url)
+    capsys.readouterr()
+    options = {"writer": place / "writer", "limit": 6, "rows_per_batch": 4}
+    run(recipe, place, "own", **options)
+    printed = capsys.readouterr()
+    assert "| counter_emotional |" in printed.out and "row/s" in printed.err
+    own, served = (load_from_disk(place / output / "counter_emotional") for output in ("own", "served"))
+    assert own.features == served.features and set(own["id"]) < set(served["id"])
+    before = rows_of(place, "own")
+    assert len(before) == 6
+    with pytest.raises(ValueError, match="None of 6 contexts has a pair"):
+        run(recipe, place, "own", **options, longest=1, shortest=1)  # chosen anew, and not written anew
+    assert rows_of(place, "own") == before and "row/s" not in capsys.readouterr().err
+    with pytest.raises(ValueError, match="temperature was 0.8 and is now 0.1"):
+        run(recipe, place, "own", **options, temperature=0.1)
+
+
+def test_obedience_is_measured_without_pairs(recipe, place, capsys):
+    with chat_server() as server:
+        run(recipe, place, "obeys", writer="tiny", server=server.url, obedience=3)
+        assert len(server.bodies) == 21
+    printed = capsys.readouterr().out
+    assert "| prompted | 3 |" in printed and "0.143" in printed
+    assert not (place / "obeys" / "counter_emotional").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kinds": "other"}, "no kind of pairs called other"),
+        ({}, "name a --writer"),
+        ({"writer": "x", "adapter": "y", "server": "http://127.0.0.1:1/v1"}, "load it in the server"),
+        ({"writer": "x", "min_words": 50}, "no reply of 50 words"),
+    ],
+)
+def test_what_cannot_be_is_said(recipe, place, options, message):
+    with pytest.raises(ValueError, match=message):
+        run(recipe, place, "no", **options)
