@@ -45,7 +45,8 @@ class ScriptArguments(AdapterArguments):
     max_turns: int | None = field(default=None, metadata={"help": "Messages of a prompt, the newest; all by default."})
     min_words: int = field(default=1, metadata={"help": "Shorter replies are not trained on."})
     emotion_tags: bool = field(
-        default=False, metadata={"help": "Whether the prompt says the emotion of the reply; those without one are left out."}
+        default=False,
+        metadata={"help": "Whether the prompt says the emotion of the reply; those without one are left out."},
     )
 
 

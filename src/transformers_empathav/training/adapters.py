@@ -32,7 +32,9 @@ class AdapterArguments:
         default=None,
         metadata={"help": "Hub id that the adapter names as its base; the directory of the checkpoint by default."},
     )
-    adapter: str | None = field(default=None, metadata={"help": "Trained adapter to go on with, as EPO does with SFT's."})
+    adapter: str | None = field(
+        default=None, metadata={"help": "Trained adapter to go on with, as EPO does with SFT's."}
+    )
     lora_r: int = field(default=8, metadata={"help": "Rank of the adapter."})
     lora_alpha: int | None = field(default=None, metadata={"help": "Its scale; twice the rank by default."})
     lora_dropout: float = field(default=0.0, metadata={"help": "Dropout of its input."})
@@ -52,13 +54,13 @@ class AdapterArguments:
     attn_implementation: str | None = field(
         default=None, metadata={"help": "Of the language model; eager where the backward pass of sdpa is slow."}
     )
-    merge: bool = field(default=False, metadata={"help": "Whether a merged checkpoint is written besides, to `merged`."})
+    merge: bool = field(
+        default=False, metadata={"help": "Whether a merged checkpoint is written besides, to `merged`."}
+    )
 
     def lora(self) -> LoraConfig:
         """The configuration of a fresh adapter."""
-        return language_model_lora(
-            self.lora_r, self.lora_alpha, self.lora_dropout, self.lora_layers, self.projections
-        )
+        return language_model_lora(self.lora_r, self.lora_alpha, self.lora_dropout, self.lora_layers, self.projections)
 
 
 def load_base(arguments: AdapterArguments) -> tuple[EmpathAVForCausalLM, EmpathAVProcessor]:
@@ -69,7 +71,7 @@ def load_base(arguments: AdapterArguments) -> tuple[EmpathAVForCausalLM, EmpathA
         model.model.language_model.set_attn_implementation(arguments.attn_implementation)
     # An adapter says what it belongs to: a relative path would be right in one working directory alone.
     local = Path(arguments.checkpoint)
-    model.config._name_or_path = arguments.base_model or (
+    model.name_or_path = model.config._name_or_path = arguments.base_model or (
         str(local.resolve()) if local.is_dir() else arguments.checkpoint
     )
     return model, EmpathAVProcessor.from_pretrained(arguments.checkpoint)

@@ -137,7 +137,9 @@ class ConversationCollator:
         reply = max(len(self._reply(row["prompt"], name, row[name])) for name in self.replies)
         messages, per_utterance = row["prompt"], self.processor.memory_tokens_per_utterance
         system = messages[:1] if messages[0]["role"] == "system" else []
-        newest = self.processor.apply_chat_template([*system, messages[-1]], recent_turns=1, add_generation_prompt=True)
+        newest = self.processor.apply_chat_template(
+            [*system, messages[-1]], recent_turns=1, add_generation_prompt=True
+        )
         clips = newest.count(self.processor.av_token) * (self.processor.num_query_tokens - 1)
         words = len(self.processor.tokenizer(newest, add_special_tokens=False)["input_ids"])
         return words + clips + reply + per_utterance * (len(messages) - 1 - len(system))

@@ -39,7 +39,10 @@ class ResponseTrainer(Trainer):
 
     def create_model_card(self, *args, **kwargs):
         """Writes this project's card in place of the library's."""
-        write_card(self, "sft", "Response tuning: the language model learned to write the replies of its training data.")
+        if self.is_world_process_zero():
+            write_card(
+                self, "sft", "Response tuning: the language model learned to write the replies of its training data."
+            )
 
 
 def base_model(model):
