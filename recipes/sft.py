@@ -9,8 +9,8 @@ Response tuning: an adapter (LoRA) on the language model learns to write the rep
 
 The second trains a writer of replies on demand: the prompt ends with the emotion that the reply shall have, in
 brackets, and of the corpora those replies are read that a person labelled (MELD's). Corpora are `meld`,
-`empathetic_dialogues` and `esconv` in the folder that EMPATHAV_DATA names, or your own JSON lines. Interrupted, the same
-command with `--resume_from_checkpoint true` goes on where the last checkpoint was written.
+`empathetic_dialogues` and `esconv` in the folder that EMPATHAV_DATA names, or your own JSON lines. Interrupted, the
+same command with `--resume_from_checkpoint true` goes on where the last checkpoint was written.
 """
 
 import logging
@@ -84,8 +84,8 @@ def rows(script: ScriptArguments, corpora: list[str], split: str) -> list[dict]:
         found = [{**row, "prompt": bracketed(row["prompt"], row["emotion"])} for row in found]
     if not found:
         raise ValueError(
-            f"{', '.join(corpora)} ({split}) has no reply to train on: give conversations in which an assistant answers "
-            "a user" + (", with the emotion of the reply (emotion_tags)." if script.emotion_tags else ".")
+            f"{', '.join(corpora)} ({split}) has no reply to train on: give conversations in which an assistant "
+            "answers a user" + (", with the emotion of the reply (emotion_tags)." if script.emotion_tags else ".")
         )
     return [{name: row[name] for name in ("id", "prompt", "completion")} for row in found]
 

@@ -32,9 +32,7 @@ class AdapterArguments:
         default=None,
         metadata={"help": "Hub id that the adapter names as its base; the directory of the checkpoint by default."},
     )
-    adapter: str | None = field(
-        default=None, metadata={"help": "Trained adapter to go on with, as EPO does with SFT's."}
-    )
+    adapter: str | None = field(default=None, metadata={"help": "Trained adapter to go on with."})
     lora_r: int = field(default=8, metadata={"help": "Rank of the adapter."})
     lora_alpha: int | None = field(default=None, metadata={"help": "Its scale; twice the rank by default."})
     lora_dropout: float = field(default=0.0, metadata={"help": "Dropout of its input."})
@@ -54,9 +52,7 @@ class AdapterArguments:
     attn_implementation: str | None = field(
         default=None, metadata={"help": "Of the language model; eager where the backward pass of sdpa is slow."}
     )
-    merge: bool = field(
-        default=False, metadata={"help": "Whether a merged checkpoint is written besides, to `merged`."}
-    )
+    merge: bool = field(default=False, metadata={"help": "Whether a merged checkpoint is written too, to `merged`."})
 
     def lora(self) -> LoraConfig:
         """The configuration of a fresh adapter."""
@@ -90,7 +86,7 @@ def feature_cache(model: EmpathAVForCausalLM, processor: EmpathAVProcessor, fold
 
 
 def resume_from(training: TrainingArguments) -> str | None:
-    """The checkpoint that `--resume_from_checkpoint` means: a path, or with `true` the last one, where there is one."""
+    """The checkpoint that `--resume_from_checkpoint` means: a path, or with `true` the last one, if there is any."""
     asked, directory = training.resume_from_checkpoint, Path(training.output_dir)
     if asked in (None, False, "false", "False"):
         return None

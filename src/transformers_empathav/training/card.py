@@ -48,7 +48,8 @@ def write_card(trainer: Trainer, method: str, summary: str):
         f"---\n{data.to_yaml()}\n---\n\n# {name}\n\n{summary}\n\n"
         f"An adapter (LoRA) on the language model of `{base}`.\n\n{HOW_TO_USE.format(name=name)}\n"
         f"## Training\n\n{state.global_step} steps of {rows_of_a_step(trainer)} rows, learning rate "
-        f"{arguments.learning_rate:g}, seed {arguments.seed}.\n\n| last value logged | |\n| --- | --- |\n{figures}\n\n{LIMITS}"
+        f"{arguments.learning_rate:g}, seed {arguments.seed}.\n\n"
+        f"| last value logged | |\n| --- | --- |\n{figures}\n\n{LIMITS}"
     )
     Path(arguments.output_dir).mkdir(parents=True, exist_ok=True)
     ModelCard(text).save(Path(arguments.output_dir) / "README.md")

@@ -9,7 +9,7 @@ from trl import DPOConfig
 @dataclass
 class EPOConfig(DPOConfig):
     r"""
-    Arguments of [`EPOTrainer`]: those of `trl.DPOConfig` and the ones below. A plain `EPOConfig("out")` works on a CPU.
+    Arguments of [`EPOTrainer`]: those of `trl.DPOConfig` and those below. A plain `EPOConfig("out")` works on a CPU.
 
     Args:
         emotion_margin (`float`, *optional*, defaults to 0.0):
@@ -18,7 +18,7 @@ class EPOConfig(DPOConfig):
         distance_column (`str`, *optional*, defaults to `"emotional_distance"`):
             Column of `d`. Without a margin it need not be there; where it is, it is logged.
         weight_column (`str`, *optional*):
-            Column of a weight for each pair, by which its loss is multiplied. The mean is over pairs, not over weights.
+            Column of a weight for each pair, by which its loss is multiplied before the mean over pairs is taken.
         ignored_columns (`list[str]`, *optional*):
             Columns that nothing reads. Any other column that nothing reads is an error.
         check_modalities (`bool`, *optional*, defaults to `True`):
@@ -31,14 +31,14 @@ class EPOConfig(DPOConfig):
     An SFT term is TRL's `loss_type=["sigmoid", "sft"], loss_weights=[1.0, a]`.
 
     Raises:
-        `ValueError`: margin or weights are asked for with a loss that has none, or reference log-probabilities shall be
-            computed beforehand.
+        `ValueError`: margin or weights are asked for with a loss that has none, or the reference's log-probabilities
+            shall be computed beforehand.
     """
 
     learning_rate: float = field(default=1e-5, metadata={"help": "The initial learning rate for AdamW."})
     gradient_checkpointing: bool = field(
         default=False,
-        metadata={"help": "Whether activations are computed again in the backward pass, to save memory."},
+        metadata={"help": "Whether the backward pass computes activations again, to save memory."},
     )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Off: the collator reads the columns."})
     emotion_margin: float = field(
@@ -66,7 +66,7 @@ class EPOConfig(DPOConfig):
             )
         if self.precompute_ref_log_probs:
             raise ValueError(
-                "precompute_ref_log_probs keeps values that neither clips nor max_length make invalid: leave it off."
+                "precompute_ref_log_probs would keep values of other clips or another max_length: leave it off."
             )
         if self.changes_loss and "sigmoid" not in self.loss_type:
             raise ValueError(

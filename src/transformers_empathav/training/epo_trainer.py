@@ -14,8 +14,8 @@ from .shared_vectors import shared_vectors, text_inputs
 
 
 SUMMARY = (
-    "Empathetic preference optimisation (arXiv 2412.17572): the adapter learned to prefer the right reply over one to the "
-    "same conversation that speaks out of another emotion. Trained by TRL's DPOTrainer with this project's collator."
+    "Empathetic preference optimisation (arXiv 2412.17572): the adapter learned to prefer the right reply over one to "
+    "the same conversation that speaks out of another emotion. Trained by TRL's DPOTrainer with this project's collator."
 )
 
 
@@ -24,8 +24,8 @@ class EPOTrainer(DPOTrainer):
     `trl.DPOTrainer` for pairs of replies in an audio-visual conversation.
 
     Rows are TRL's conversational ones, `{"prompt", "chosen", "rejected"}`, with clips in the content of the prompt's
-    messages. Clips and history of a pair are encoded once: chosen and rejected share their vectors. With an adapter the
-    reference is the model without it, or, where an adapter is trained on, the adapter as it was.
+    messages. Clips and history of a pair are encoded once: chosen and rejected share their vectors. With an adapter
+    the reference is the model without it, or, where a trained adapter is trained further, that adapter as it was.
 
     Args:
         args ([`EPOConfig`]): Arguments.
@@ -82,8 +82,8 @@ class EPOTrainer(DPOTrainer):
             return self._pair_loss(model, inputs, return_outputs)
         if "modalities" not in inputs:
             raise ValueError(
-                "The data_collator does not say what its rows hold (modalities), so nobody can tell whether it reaches "
-                "the model: use ConversationCollator, or check_modalities=False."
+                "The data_collator does not say what its rows hold (modalities), so nobody can tell whether it "
+                "reaches the model: use ConversationCollator, or check_modalities=False."
             )
         with modalities_reach(self._base(model), inputs["modalities"]):
             loss = self._pair_loss(model, inputs, return_outputs)

@@ -57,8 +57,8 @@ def modalities_reach(model: EmpathAVForCausalLM, expected: torch.Tensor, replies
     for name, wanted, found in zip(NAMES, expected.tolist(), reached):
         if found < wanted:
             raise RuntimeError(
-                f"The batch has {wanted} {name} and {found} reached the model: the trainer's data_collator, or a wrapper "
-                "of the model, loses them. Training would learn to answer without them; check_modalities=False trains "
+                f"The batch has {wanted} {name} and {found} reached the model: the data_collator, or a wrapper of the "
+                "model, loses them. Training would learn to answer without them; check_modalities=False trains "
                 "nevertheless."
             )
     if any(wanted and not vectors for wanted, vectors in zip((sum(expected.tolist()[:2]), int(expected[2])), placed)):

@@ -14,8 +14,8 @@ class ResponseTrainer(Trainer):
     """
     `transformers.Trainer` over a [`ConversationCollator`] of single replies, for a model with or without adapters.
 
-    Batches are of about equal length, and logits are computed where replies stand alone: prompts cost no more than they
-    must. The loss is the mean over the tokens of the replies, of all processes and accumulated batches together.
+    Batches are of about equal length, and logits are computed where replies stand alone. The loss is the mean over the
+    tokens of the replies, of all processes and accumulated batches together.
     """
 
     def _get_train_sampler(self, train_dataset=None):
