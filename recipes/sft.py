@@ -42,6 +42,8 @@ class ScriptArguments(AdapterArguments):
     corpora: list[str] = field(default_factory=lambda: ["meld"], metadata={"help": "Corpora to train on."})
     eval_corpus: str = field(default="meld", metadata={"help": "Corpus whose dev split is evaluated."})
     eval_rows: int = field(default=256, metadata={"help": "Rows of the dev split that are evaluated."})
+    max_length: int | None = field(default=512, metadata={"help": "Positions of prompt and reply together."})
+    recent_turns: int | None = field(default=None, metadata={"help": "Messages verbatim; older ones are compressed."})
     max_turns: int | None = field(default=None, metadata={"help": "Messages of a prompt, the newest; all by default."})
     min_words: int = field(default=1, metadata={"help": "Shorter replies are not trained on."})
     emotion_tags: bool = field(

@@ -43,8 +43,6 @@ class AdapterArguments:
         default_factory=list,
         metadata={"help": "extractor.embedding_projection, compressor.embedding_projection: trained besides."},
     )
-    max_length: int | None = field(default=512, metadata={"help": "Positions of prompt and reply together."})
-    recent_turns: int | None = field(default=None, metadata={"help": "Messages verbatim; older ones are compressed."})
     cache: str | None = field(default=None, metadata={"help": "Folder of frozen features of clips."})
     llm_dtype: str = field(
         default="bfloat16", metadata={"help": "Of the frozen weights; float32 where a CPU is faster in it."}

@@ -6,6 +6,13 @@ import torch
 from trl import DPOConfig
 
 
+# What recipes/counter_emotional.py writes for people and for comparisons.
+ANNOTATIONS = (
+    "dialogue", "kind", "emotion", "emotion_by", "rejected_emotion", "emotional_distance", "contextual_similarity",
+    "length_ratio", "candidates",
+)  # fmt: skip
+
+
 @dataclass
 class EPOConfig(DPOConfig):
     r"""
@@ -20,7 +27,8 @@ class EPOConfig(DPOConfig):
         weight_column (`str`, *optional*):
             Column of a weight for each pair, by which its loss is multiplied before the mean over pairs is taken.
         ignored_columns (`list[str]`, *optional*):
-            Columns that nothing reads. Any other column that nothing reads is an error.
+            Columns that nothing need read, by default what recipes/counter_emotional.py writes beside the pairs. Any
+            other column that nothing reads is an error.
         check_modalities (`bool`, *optional*, defaults to `True`):
             Whether the first step makes sure that all clips and all history of its batch reached the model.
         recent_turns (`int`, *optional*):
@@ -48,7 +56,9 @@ class EPOConfig(DPOConfig):
         default="emotional_distance", metadata={"help": "Column of the emotional distance of a pair."}
     )
     weight_column: str | None = field(default=None, metadata={"help": "Column of a weight for each pair."})
-    ignored_columns: list[str] = field(default_factory=list, metadata={"help": "Columns that nothing reads."})
+    ignored_columns: list[str] = field(
+        default_factory=lambda: list(ANNOTATIONS), metadata={"help": "Columns that nothing need read."}
+    )
     check_modalities: bool = field(
         default=True, metadata={"help": "Whether the first step checks that clips and history reached the model."}
     )

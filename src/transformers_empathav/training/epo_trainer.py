@@ -1,5 +1,7 @@
 """Preference optimisation of the right reply over a counter-emotional one, in conversations with clips and memory."""
 
+from collections import defaultdict
+
 import torch
 import torch.nn.functional as F
 from trl import DPOTrainer
@@ -15,7 +17,8 @@ from .shared_vectors import shared_vectors, text_inputs
 
 SUMMARY = (
     "Empathetic preference optimisation (arXiv 2412.17572): the adapter learned to prefer the right reply over one to "
-    "the same conversation that speaks out of another emotion. Trained by TRL's DPOTrainer with this project's collator."
+    "the same conversation that speaks out of another emotion. Trained by TRL's DPOTrainer, with this project's "
+    "collator."
 )
 
 
@@ -91,10 +94,7 @@ class EPOTrainer(DPOTrainer):
         return loss
 
     def _pair_loss(self, model, inputs, return_outputs):
-        text = {key: value for key, value in text_inputs(inputs).items() if key not in ("modalities", *self.numbers)}
-        vectors = shared_vectors(self._base(model), inputs, replies=len(PAIR))
-        batch = {**text, **self._reference(text, inputs, vectors), **vectors}
-        passes = []
+        batch, passes = self._pair_batch(inputs), []
 
         def forward(**given):
             passes.append(model(**given))
@@ -107,14 +107,36 @@ class EPOTrainer(DPOTrainer):
         self._log_pairs(batch["completion_mask"], inputs)
         return (loss, outputs) if return_outputs else loss
 
-    def _reference(self, text: dict, inputs: dict, vectors: dict) -> dict[str, torch.Tensor]:
-        """Log-probabilities of the reference, from the same vectors unless what makes them is trained."""
-        if any(tensor.requires_grad for tensor in vectors.values()):
+    def _pair_batch(self, inputs: dict) -> dict[str, torch.Tensor]:
+        """Text of both replies, their shared vectors, and their log-probabilities under the reference."""
+        text = {key: value for key, value in text_inputs(inputs).items() if key not in ("modalities", *self.numbers)}
+        vectors = shared_vectors(self._base(self.model), inputs, replies=len(PAIR))
+        known = vectors
+        if any(tensor.requires_grad for tensor in vectors.values()):  # the reference has its own
             trained = self.accelerator.unwrap_model(self.model)
             with torch.no_grad(), use_adapter(trained, "ref" if "ref" in trained.peft_config else None):
-                vectors = shared_vectors(base_model(trained), inputs, replies=len(PAIR))
-        chosen, rejected = self.compute_ref_log_probs(self.ref_model or self.model, {**text, **vectors})
-        return {"ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
+                known = shared_vectors(base_model(trained), inputs, replies=len(PAIR))
+        chosen, rejected = self.compute_ref_log_probs(self.ref_model or self.model, {**text, **known})
+        return {**text, **vectors, "ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
+
+    @torch.no_grad()
+    def log_probs_of(self, inputs: dict) -> dict[str, torch.Tensor]:
+        """Of a batch, summed log-probabilities of chosen and rejected under policy and reference, and their tokens."""
+        batch = self._pair_batch(inputs)
+        given = {key: value for key, value in batch.items() if not key.startswith("ref_") and key != "completion_mask"}
+        labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
+        with self.accelerator.autocast():
+            log_probs = self.model(**given, labels=labels, fused_lm_head=True, use_cache=False).log_probs
+        chosen, rejected = log_probs.sum(dim=1).chunk(2)
+        chosen_tokens, rejected_tokens = batch["completion_mask"].sum(dim=1).chunk(2)
+        return {
+            "chosen": chosen,
+            "rejected": rejected,
+            "ref_chosen": batch["ref_chosen_logps"],
+            "ref_rejected": batch["ref_rejected_logps"],
+            "chosen_tokens": chosen_tokens,
+            "rejected_tokens": rejected_tokens,
+        }
 
     def _change(self, log_probs: torch.Tensor, batch: dict, inputs: dict) -> torch.Tensor:
         """What margin and weights add to TRL's loss: the mean over pairs of EPO's term minus DPO's."""
@@ -135,6 +157,16 @@ class EPOTrainer(DPOTrainer):
         for name, values in figures.items():
             metrics = self._metrics["train" if self.model.training else "eval"]
             metrics[name].append(self.accelerator.gather_for_metrics(values).mean().item())
+
+    def log(self, logs, start_time=None):
+        # TRL gives the figures of all evaluated datasets the same names.
+        names = [
+            key[len("eval_") : -len("_loss")] for key in logs if key.startswith("eval_") and key.endswith("_loss")
+        ]
+        for name in names:
+            found = self._metrics["eval"]
+            self._metrics["eval"] = defaultdict(list, {f"{name}_{key}": values for key, values in found.items()})
+        super().log(logs, start_time)
 
     def _base(self, model):
         return base_model(self.accelerator.unwrap_model(model))
