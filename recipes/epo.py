@@ -9,7 +9,7 @@ counter-emotional one, in conversations of text, clips and memory.
     accelerate launch recipes/epo.py --config recipes/configs/epo_smollm2-135m.yaml
 
 The first needs nothing: it makes a tiny random checkpoint, clips and pairs of its own. Pairs are what
-recipes/counter_emotional.py writes, a dataset of the Hub, or JSON lines `{"prompt", "chosen", "rejected"}` of your own.
+recipes/counter_emotional.py writes, a dataset of the Hub, or JSON lines `{"prompt", "chosen", "rejected"}` of yours.
 Interrupted, the same command with `--resume_from_checkpoint true` goes on where the last checkpoint was written.
 """
 
@@ -39,7 +39,7 @@ from transformers_empathav.training.pair_scores import pair_scores, preference_s
 from transformers_empathav.training.throughput import ThroughputCallback
 
 
-logger = logging.getLogger("epo")
+NAMES = {"right": "chosen", "wrong": "rejected"}
 
 
 @dataclass
@@ -51,9 +51,6 @@ class ScriptArguments(AdapterArguments):
         default_factory=list, metadata={"help": "Held-out pairs, each with a name of its own: `random=runs/random`."}
     )
     eval_rows: int = field(default=256, metadata={"help": "Held-out pairs of each name, at most."})
-    tiny: bool = field(
-        default=False, metadata={"help": "Make a tiny checkpoint, clips and pairs in the output directory."}
-    )
     report: bool = field(
         default=False, metadata={"help": "Whether accuracies with intervals, before and after, go to preference.json."}
     )
@@ -93,13 +90,8 @@ def make_tiny(script: ScriptArguments, folder: Path) -> tuple[Dataset, dict[str,
     """A tiny random checkpoint and synthetic pairs with clips, in `folder`."""
     with PartialState().main_process_first():
         script.checkpoint = str(save_tiny_checkpoint(folder))
-        rows = [
-            {
-                "chosen" if key == "right" else "rejected" if key == "wrong" else key: value
-                for key, value in row.items()
-            }
-            for row in tiny_conversations(folder / "clips", 40)
-        ]
+        rows = tiny_conversations(folder / "clips", 40)
+    rows = [{NAMES.get(key, key): value for key, value in row.items()} for row in rows]
     return Dataset.from_list(rows[:32]), {"pairs": Dataset.from_list(rows[32:])}
 
 

@@ -4,21 +4,26 @@
 """
 Response tuning: an adapter (LoRA) on the language model learns to write the replies of conversations.
 
+    accelerate launch recipes/sft.py --config recipes/configs/sft_tiny.yaml
     accelerate launch recipes/sft.py --config recipes/configs/sft_smollm2-135m.yaml
     accelerate launch recipes/sft.py --config recipes/configs/sft_tags_smollm2-135m.yaml
 
-The second trains a writer of replies on demand: the prompt ends with the emotion that the reply shall have, in
-brackets, and of the corpora those replies are read that a person labelled (MELD's). Corpora are `meld`,
-`empathetic_dialogues` and `esconv` in the folder that EMPATHAV_DATA names, or your own JSON lines. Interrupted, the
-same command with `--resume_from_checkpoint true` goes on where the last checkpoint was written.
+The first needs nothing: it makes a tiny random checkpoint, clips and replies of its own. The last trains a writer of
+replies on demand: the prompt ends with the emotion that the reply shall have, in brackets, and of the corpora those
+replies are read that a person labelled (MELD's). Corpora are `meld`, `empathetic_dialogues` and `esconv` in the folder
+that EMPATHAV_DATA names, or your own JSON lines. Interrupted, the same command with `--resume_from_checkpoint true`
+goes on where the last checkpoint was written.
 """
 
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from accelerate import PartialState
 from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
+from transformers_empathav.backbones.tiny_data import save_tiny_checkpoint, tiny_conversations
 from transformers_empathav.data.dialogues import load_corpus
 from transformers_empathav.data.replies import bracketed, reply_rows
 from transformers_empathav.training.adapters import (
@@ -55,6 +60,11 @@ class ScriptArguments(AdapterArguments):
 def main(script: ScriptArguments, training: TrainingArguments):
     logging.basicConfig(level=logging.INFO)
     set_seed(training.seed)
+    if script.tiny:
+        trained, held_out = make_tiny(script, Path(training.output_dir) / "tiny")
+    else:
+        trained = rows(script, script.corpora, "train")
+        held_out = rows(script, [script.eval_corpus], "dev")[: script.eval_rows]
     model, processor = load_base(script)
     collator = ConversationCollator(
         processor,
@@ -62,8 +72,7 @@ def main(script: ScriptArguments, training: TrainingArguments):
         max_length=script.max_length,
         recent_turns=script.recent_turns,
     )
-    trained = collator.usable(rows(script, script.corpora, "train"))
-    held_out = collator.usable(rows(script, [script.eval_corpus], "dev")[: script.eval_rows])
+    trained, held_out = collator.usable(trained), collator.usable(held_out)
     logger.info(f"{len(trained)} replies to train on, {len(held_out)} to evaluate")
     trainer = ResponseTrainer(
         model=with_adapter(model, script),
@@ -90,6 +99,15 @@ def rows(script: ScriptArguments, corpora: list[str], split: str) -> list[dict]:
             "answers a user" + (", with the emotion of the reply (emotion_tags)." if script.emotion_tags else ".")
         )
     return [{name: row[name] for name in ("id", "prompt", "completion")} for row in found]
+
+
+def make_tiny(script: ScriptArguments, folder: Path) -> tuple[list[dict], list[dict]]:
+    """A tiny random checkpoint and synthetic replies to clips, in `folder`."""
+    with PartialState().main_process_first():
+        script.checkpoint = str(save_tiny_checkpoint(folder))
+        made = tiny_conversations(folder / "clips", 40)
+    made = [{"id": row["id"], "prompt": row["prompt"], "completion": row["right"]} for row in made]
+    return made[:32], made[32:]
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def tiny_clip(path: Path, pitch: float) -> Path:
         tone = 0.3 * np.sin(2 * np.pi * pitch * np.arange(int(SECONDS * RATE)) / RATE)
         frame = av.AudioFrame.from_ndarray(tone[None].astype(np.float32), format="fltp", layout="mono")
         frame.sample_rate = RATE
-        for stream, packets in ((audio, audio.encode(frame)), (video, video.encode()), (audio, audio.encode())):
+        for packets in (audio.encode(frame), video.encode(), audio.encode()):
             container.mux(packets)
     os.replace(partial, path)
     return path

@@ -28,6 +28,9 @@ class AdapterArguments:
     """What every recipe that trains an adapter is asked."""
 
     checkpoint: str | None = field(default=None, metadata={"help": "EmpathAV checkpoint, a directory or a Hub id."})
+    tiny: bool = field(
+        default=False, metadata={"help": "Make a tiny random checkpoint, clips and rows in the output directory."}
+    )
     base_model: str | None = field(
         default=None,
         metadata={"help": "Hub id that the adapter names as its base; the directory of the checkpoint by default."},

@@ -33,7 +33,7 @@ def preference_summary(scores: dict[str, np.ndarray]) -> dict[str, dict[str, flo
     Shares of the pairs in which the chosen reply is preferred, each with a 95% interval (Wilson).
 
     Returns:
-        `dict`: `reward`: by how much likelier than under the reference (before training all are tied, and none counts);
+        `dict`: `reward`: by how much likelier than under the reference (before training all are tied, none counts);
         `likelihood`: by log-probability, in which short replies win; `likelihood_per_token`: by its mean.
     """
     by_token = [scores[name] / scores[f"{name}_tokens"] for name in PAIR]

@@ -6,6 +6,7 @@ from transformers import Trainer
 
 from ..data.replies import text_of
 from .card import rows_of_a_step, write_card
+from .modality_check import modalities_reach
 from .reconstruction import LengthSampler
 from .shared_vectors import shared_vectors, text_inputs
 
@@ -15,13 +16,24 @@ class ResponseTrainer(Trainer):
     `transformers.Trainer` over a [`ConversationCollator`] of single replies, for a model with or without adapters.
 
     Batches are of about equal length, and logits are computed where replies stand alone. The loss is the mean over the
-    tokens of the replies, of all processes and accumulated batches together.
+    tokens of the replies, of all processes and accumulated batches together. The first step makes sure that all clips
+    and all history of its batch reach the model.
     """
+
+    checked = False
 
     def _get_train_sampler(self, train_dataset=None):
         return length_sampler(self, self.train_dataset if train_dataset is None else train_dataset)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        if self.checked:
+            return self._reply_loss(model, inputs, return_outputs, num_items_in_batch)
+        with modalities_reach(base_model(self.accelerator.unwrap_model(model)), inputs["modalities"]):
+            loss = self._reply_loss(model, inputs, return_outputs, num_items_in_batch)
+        self.checked = True
+        return loss
+
+    def _reply_loss(self, model, inputs, return_outputs, num_items_in_batch):
         inputs = {name: tensor for name, tensor in inputs.items() if name != "modalities"}
         labels = inputs.pop("labels")
         columns = int((labels != -100).any(dim=0).nonzero()[0])  # replies end at the right edge
