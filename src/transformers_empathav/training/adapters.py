@@ -78,7 +78,9 @@ def with_adapter(model: EmpathAVForCausalLM, arguments: AdapterArguments) -> Pef
     """The model with a fresh adapter, or with the one to go on with."""
     if arguments.adapter is None:
         return get_peft_model(model, arguments.lora())
-    return PeftModel.from_pretrained(model, arguments.adapter, is_trainable=True)
+    adapted = PeftModel.from_pretrained(model, arguments.adapter, is_trainable=True)
+    adapted.peft_config["default"].base_model_name_or_path = model.name_or_path
+    return adapted
 
 
 def feature_cache(model: EmpathAVForCausalLM, processor: EmpathAVProcessor, folder: str | None) -> FeatureCache | None:
