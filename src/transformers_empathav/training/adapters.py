@@ -61,7 +61,14 @@ class AdapterArguments:
 
 
 def load_base(arguments: AdapterArguments) -> tuple[EmpathAVForCausalLM, EmpathAVProcessor]:
-    """The frozen checkpoint and its processor."""
+    """
+    The frozen checkpoint and its processor.
+
+    Raises:
+        `ValueError`: no checkpoint is named.
+    """
+    if arguments.checkpoint is None:
+        raise ValueError("There is nothing to train on: name a `checkpoint`, or say `tiny` to try the recipe.")
     model = EmpathAVForCausalLM.from_pretrained(arguments.checkpoint, dtype=getattr(torch, arguments.llm_dtype))
     model.requires_grad_(False)
     if arguments.attn_implementation is not None:

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from ..modeling.generation_empathav import MEDIA_INPUTS, given_inputs
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
@@ -24,8 +25,17 @@ def shared_vectors(model: EmpathAVForCausalLM, batch: dict[str, torch.Tensor], r
     Returns:
         `dict`: what there is of `av_embeds` `(replies * clips, num_query_tokens, hidden)` and `memory_embeds`
         `(replies * vectors, hidden)`; each block is the same tensor again.
+
+    Raises:
+        `RuntimeError`: FSDP took the extractor or the compressor apart.
     """
     vectors, network = {}, model.model
+    parts = (network.extractor, network.compressor, network.get_input_embeddings())
+    if any(isinstance(parameter, DTensor) for part in parts for parameter in part.parameters()):
+        raise RuntimeError(
+            "FSDP has sharded the extractor, the compressor or the input embeddings, which are used outside of the "
+            "sharded forward pass: keep them whole by fsdp_ignored_modules, see recipes/accelerate_configs/fsdp.yaml."
+        )
     with torch.autocast(network.device.type, enabled=False):
         if media := given_inputs(batch, MEDIA_INPUTS):
             dtype = network.extractor.queries.weight.dtype
