@@ -64,7 +64,7 @@ def main(script: ScriptArguments, training: EPOConfig):
     else:
         trained = load_pairs(script.pairs)
         held_out = dict(named_pairs(given, script.eval_rows) for given in script.eval_pairs)
-    model, processor = load_base(script)
+    model, processor = load_base(script, training.push_to_hub)
     trainer = EPOTrainer(
         model=model if script.adapter is None else with_adapter(model, script),
         peft_config=script.lora() if script.adapter is None else None,
@@ -76,14 +76,21 @@ def main(script: ScriptArguments, training: EPOConfig):
         callbacks=[ThroughputCallback()],
     )
     report = {}
+    if script.report and not held_out:
+        raise ValueError("There are no held-out pairs to report on: name them under `eval_pairs`.")
     if script.report:
-        report["before"] = {name: preference_summary(pair_scores(trainer, pairs)) for name, pairs in held_out.items()}
+        report["before"] = preferences(trainer)
     trainer.train(resume_from_checkpoint=resume_from(training))
     finish(trainer, processor, script.merge)
     if script.report:
-        report["after"] = {name: preference_summary(pair_scores(trainer, pairs)) for name, pairs in held_out.items()}
+        report["after"] = preferences(trainer)
         if trainer.is_world_process_zero():
             Path(training.output_dir, "preference.json").write_text(json.dumps(report, indent=1))
+
+
+def preferences(trainer: EPOTrainer) -> dict:
+    """Accuracies of each set of held-out pairs."""
+    return {name: preference_summary(pair_scores(trainer, pairs)) for name, pairs in trainer.eval_dataset.items()}
 
 
 def make_tiny(script: ScriptArguments, folder: Path) -> tuple[Dataset, dict[str, Dataset]]:

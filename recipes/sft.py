@@ -65,7 +65,7 @@ def main(script: ScriptArguments, training: TrainingArguments):
     else:
         trained = rows(script, script.corpora, "train")
         held_out = rows(script, [script.eval_corpus], "dev")[: script.eval_rows]
-    model, processor = load_base(script)
+    model, processor = load_base(script, training.push_to_hub)
     collator = ConversationCollator(
         processor,
         cache=feature_cache(model, processor, script.cache),

@@ -139,3 +139,11 @@ def test_where_a_run_goes_on(tmp_path):
     assert resume_from(config) == str(tmp_path / "out" / "checkpoint-7")
     config.resume_from_checkpoint = "elsewhere"
     assert resume_from(config) == "elsewhere"
+
+
+def test_what_cannot_be_trained_on_or_published_is_refused_at_once(trained):
+    folder, _ = trained
+    with pytest.raises(ValueError, match="name a `checkpoint`"):
+        load_base(AdapterArguments())
+    with pytest.raises(ValueError, match="give the Hub id of that checkpoint as `base_model`"):
+        load_base(AdapterArguments(checkpoint=str(folder / "base")), push_to_hub=True)

@@ -1,6 +1,7 @@
 """EPO: the loss by hand, the reference, what learns, what is shared, and that nothing is lost on the way."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -327,6 +328,21 @@ def test_the_defaults_work_on_a_cpu_and_wrong_combinations_are_refused(tmp_path,
             EPOConfig(str(tmp_path), use_cpu=True, **options)
     with pytest.raises(TypeError, match="args is a DPOConfig"):
         EPOTrainer(model, args=DPOConfig(str(tmp_path), use_cpu=True, bf16=False))
+
+
+def test_pairs_that_do_not_fit_are_left_out_and_counted(model, processor, rows, tmp_path, caplog):
+    rows[1]["rejected"][0]["content"][0]["text"] = "ha " * 200
+    held_out = Dataset.from_list(rows[:2])
+    trainer = trainer_of(model, processor, rows, tmp_path, eval_rows=held_out, max_length=300)
+    assert trainer.train_dataset["id"] == ["a", "c", "d"] and trainer.eval_dataset["id"] == ["a"]
+    assert "1 of 4 rows do not fit into 300 positions" in caplog.text
+
+
+def test_weights_that_deepspeed_takes_apart_are_refused(model, processor, rows, tmp_path):
+    config = EPOConfig(str(tmp_path), use_cpu=True)
+    config.deepspeed_plugin = SimpleNamespace(zero_stage=3)
+    with pytest.raises(ValueError, match="use ZeRO-2"):
+        EPOTrainer(model, args=config, train_dataset=Dataset.from_list(rows), processing_class=processor)
 
 
 def test_projections_that_do_not_exist_are_refused():

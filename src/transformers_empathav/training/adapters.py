@@ -60,21 +60,27 @@ class AdapterArguments:
         return language_model_lora(self.lora_r, self.lora_alpha, self.lora_dropout, self.lora_layers, self.projections)
 
 
-def load_base(arguments: AdapterArguments) -> tuple[EmpathAVForCausalLM, EmpathAVProcessor]:
+def load_base(arguments: AdapterArguments, push_to_hub: bool = False) -> tuple[EmpathAVForCausalLM, EmpathAVProcessor]:
     """
     The frozen checkpoint and its processor.
 
     Raises:
-        `ValueError`: no checkpoint is named.
+        `ValueError`: no checkpoint is named, or an adapter that goes to the Hub would name a local directory as its
+            base.
     """
     if arguments.checkpoint is None:
         raise ValueError("There is nothing to train on: name a `checkpoint`, or say `tiny` to try the recipe.")
+    # An adapter says what it belongs to: a relative path would be right in one working directory alone.
+    local = Path(arguments.checkpoint)
+    if push_to_hub and local.is_dir() and arguments.base_model is None:
+        raise ValueError(
+            f"The adapter would name {local} as its base, which nobody else has: give the Hub id of that checkpoint "
+            "as `base_model`."
+        )
     model = EmpathAVForCausalLM.from_pretrained(arguments.checkpoint, dtype=getattr(torch, arguments.llm_dtype))
     model.requires_grad_(False)
     if arguments.attn_implementation is not None:
         model.model.language_model.set_attn_implementation(arguments.attn_implementation)
-    # An adapter says what it belongs to: a relative path would be right in one working directory alone.
-    local = Path(arguments.checkpoint)
     model.name_or_path = model.config._name_or_path = arguments.base_model or (
         str(local.resolve()) if local.is_dir() else arguments.checkpoint
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from datasets import Dataset
 from transformers.utils import logging
 
 from ..data.replies import text_of
@@ -36,8 +37,8 @@ class ConversationCollator:
         processor ([`EmpathAVProcessor`]): Encodes.
         replies (`tuple[str]`): `REPLY` or `PAIR`: the columns that hold a reply.
         cache ([`FeatureCache`], *optional*): Gives frozen features of clips, which are decoded otherwise.
-        max_length (`int`, *optional*): Positions of prompt and reply together; as many as the language model has by
-            default.
+        max_length (`int`, *optional*): Positions of prompt and reply together, at most as many as the language model
+            has.
         recent_turns (`int`, *optional*): Messages that stay verbatim; the processor's own number by default.
         numbers (`tuple[str]`): Further columns of numbers, which the batch has as tensors `(rows,)`.
         ignored_columns (`tuple[str]`): Columns that nothing reads, named so that none is ignored by mistake.
@@ -86,7 +87,7 @@ class ConversationCollator:
         try:
             self._check(row)
             replies = [self._reply(row["prompt"], name, row[name]) for name in self.replies]
-            longest = self.max_length or self.processor.tokenizer.model_max_length
+            longest = self._longest
             room = longest - max(map(len, replies))
             if room < 1:
                 raise ValueError(
@@ -115,22 +116,28 @@ class ConversationCollator:
             "history": history,
         }
 
-    def usable(self, rows: list[dict]) -> list[dict]:
+    def usable(self, rows: list[dict] | Dataset) -> list[dict] | Dataset:
         """The rows whose newest message and replies fit into `max_length`; the others are counted in a warning."""
-        longest = self.max_length or self.processor.tokenizer.model_max_length
-        kept, left_out = [], []
-        for row in rows:
+        longest, kept, left_out = self._longest, [], []
+        for index, row in enumerate(rows):
             newest = [*row["prompt"][-1:], *(message for name in self.replies for message in row[name])]
             letters = sum(len(text_of(message).encode()) for message in newest)
-            fits = letters + ROOM_FOR_MARKERS < longest or self._least(row) <= longest
-            (kept if fits else left_out).append(row)
+            if letters + ROOM_FOR_MARKERS < longest or self._least(row) <= longest:
+                kept.append(index)
+            else:
+                left_out.append(name_of(row))
         if left_out:
             logger.warning(
                 f"{len(left_out)} of {len(rows)} rows do not fit into {longest} positions even without their older "
-                f"messages and are left out: {', '.join(name_of(row) for row in left_out[:5])}"
-                f"{', ...' if len(left_out) > 5 else '.'} A higher max_length keeps them."
+                f"messages and are left out: {', '.join(left_out[:5])}{', ...' if len(left_out) > 5 else '.'} A "
+                "higher max_length keeps them."
             )
-        return kept
+        return rows.select(kept) if isinstance(rows, Dataset) else [rows[index] for index in kept]
+
+    @property
+    def _longest(self) -> int:
+        positions = self.processor.tokenizer.model_max_length
+        return positions if self.max_length is None else min(self.max_length, positions)
 
     def _least(self, row: dict) -> int:
         """Positions of a row with the newest message alone verbatim, a window for each of its clips."""

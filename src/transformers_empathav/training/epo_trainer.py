@@ -4,6 +4,7 @@ from collections import defaultdict
 
 import torch
 import torch.nn.functional as F
+from datasets import Dataset
 from trl import DPOTrainer
 from trl.trainer.utils import use_adapter
 
@@ -36,8 +37,10 @@ class EPOTrainer(DPOTrainer):
         cache ([`FeatureCache`], *optional*): Gives the default collator frozen features of clips.
         args, kwargs: As in `trl.DPOTrainer`; `processing_class` is an [`EmpathAVProcessor`].
 
+    Pairs that do not fit into `max_length` are left out beforehand, with a warning that counts them.
+
     Raises:
-        `ValueError`: a column is missing, or there that nothing reads.
+        `ValueError`: a column is missing, or there that nothing reads; or DeepSpeed ZeRO-3 is asked for.
     """
 
     _tag_names = ["trl", "epo", "empathav"]
@@ -48,6 +51,11 @@ class EPOTrainer(DPOTrainer):
         if not isinstance(args, EPOConfig):
             raise TypeError(
                 f"args is a {type(args).__name__}: EPOTrainer takes an EPOConfig, which has TRL's fields too."
+            )
+        if args.deepspeed_plugin is not None and args.deepspeed_plugin.zero_stage == 3:
+            raise ValueError(
+                "DeepSpeed ZeRO-3 takes the extractor's weights apart, whose vectors both replies share: use ZeRO-2, "
+                "or FSDP as in recipes/accelerate_configs/fsdp.yaml."
             )
         rows = [next(iter(dataset)) for dataset in given_datasets(kwargs)]
         distances = args.emotion_margin != 0.0 or all(args.distance_column in row for row in rows)
@@ -67,12 +75,15 @@ class EPOTrainer(DPOTrainer):
                 check_columns(row, PAIR, data_collator.numbers, data_collator.ignored_columns)
         elif cache is not None:
             raise ValueError("A cache is for the default collator: give it to your data_collator, or leave that out.")
-        self.unchecked = args.check_modalities
+        self.collator, self.unchecked = data_collator, args.check_modalities
         super().__init__(model, ref_model, args, data_collator=data_collator, **kwargs)
         self.precompute_ref_logps = True  # batch by batch, in `_compute_loss`, which hands them to TRL's
 
     def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
-        return dataset  # the collator encodes; TRL would tokenise the words and forget the clips
+        # The collator encodes; TRL would tokenise the words and forget the clips.
+        if isinstance(self.collator, ConversationCollator) and isinstance(dataset, Dataset):
+            return self.collator.usable(dataset)
+        return dataset
 
     def _precompute_ref_logps(self, dataset, name, batch_size):
         return dataset
