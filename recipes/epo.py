@@ -63,7 +63,9 @@ def main(script: ScriptArguments, training: EPOConfig):
         trained, held_out = make_tiny(script, Path(training.output_dir) / "tiny")
     else:
         trained = load_pairs(script.pairs)
-        held_out = dict(named_pairs(given, script.eval_rows) for given in script.eval_pairs)
+        held_out = named_pairs(script.eval_pairs, script.eval_rows)
+    if script.report and not held_out:
+        raise ValueError("There are no held-out pairs to report on: name them under `eval_pairs`.")
     model, processor = load_base(script, training.push_to_hub)
     trainer = EPOTrainer(
         model=model if script.adapter is None else with_adapter(model, script),
@@ -76,12 +78,10 @@ def main(script: ScriptArguments, training: EPOConfig):
         callbacks=[ThroughputCallback()],
     )
     report = {}
-    if script.report and not held_out:
-        raise ValueError("There are no held-out pairs to report on: name them under `eval_pairs`.")
     if script.report:
         report["before"] = preferences(trainer)
     trainer.train(resume_from_checkpoint=resume_from(training))
-    finish(trainer, processor, script.merge)
+    finish(trainer, processor, script.checkpoint if script.merge else None)
     if script.report:
         report["after"] = preferences(trainer)
         if trainer.is_world_process_zero():

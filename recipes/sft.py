@@ -83,7 +83,7 @@ def main(script: ScriptArguments, training: TrainingArguments):
         callbacks=[ThroughputCallback()],
     )
     trainer.train(resume_from_checkpoint=resume_from(training))
-    finish(trainer, processor, script.merge)
+    finish(trainer, processor, script.checkpoint if script.merge else None)
 
 
 def rows(script: ScriptArguments, corpora: list[str], split: str) -> list[dict]:

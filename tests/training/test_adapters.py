@@ -54,7 +54,7 @@ def trained(tmp_path_factory, processor):
         processing_class=processor,
     )
     trainer.train()
-    finish(trainer, processor, merge=True, dtype=torch.float32)
+    finish(trainer, processor, merge_into=str(folder / "base"), dtype=torch.float32)
     with torch.no_grad():
         logits = trainer.model.eval()(**encode(processor, MESSAGES)).logits
         with trainer.model.disable_adapter():

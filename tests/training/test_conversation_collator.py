@@ -136,6 +136,9 @@ def test_rows_that_cannot_fit_are_named_or_left_out_and_counted(processor, caplo
         ({"chosen": [{"role": "user", "content": "hi"}]}, "'chosen' is not a list of one message of role assistant"),
         ({"rejected": []}, "'rejected' is not a list of one message"),
         ({"rejected": [{"role": "assistant", "content": [clip(1)]}]}, "'rejected' holds a clip"),
+        ({"prompt": []}, "The conversation is empty"),
+        ({"prompt": ["hello"]}, "no attribute"),
+        ({"prompt": None}, "None"),
         ({"audio": [1.0]}, "'audio' would never reach the model"),
         ({"mood": "sad"}, "Nothing reads the column 'mood'"),
     ],
@@ -144,6 +147,11 @@ def test_a_corrupt_row_names_itself(processor, change, told):
     with pytest.raises(ValueError, match="Row bad cannot be used") as raised:
         ConversationCollator(processor, PAIR)([pair("good"), {**pair("bad"), **change}])
     assert told in str(raised.value)
+
+
+def test_a_row_that_is_none_is_named_before_training_too(processor):
+    with pytest.raises(ValueError, match="Row bad cannot be used"):
+        ConversationCollator(processor, PAIR).usable([pair("good"), {**pair("bad"), "chosen": None}])
 
 
 def test_numbers_are_tensors_and_must_be_numbers(processor):

@@ -1,6 +1,6 @@
 """Adapters of the recipes: begun, saved so that the auto classes load them, merged."""
 
-import logging
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +17,6 @@ from ..processing.processing_empathav import EmpathAVProcessor
 from .feature_cache import FeatureCache
 from .lora import LINEAR_LAYERS, language_model_lora
 
-
-logger = logging.getLogger(__name__)
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -111,13 +109,18 @@ def resume_from(training: TrainingArguments) -> str | None:
     return asked
 
 
-def finish(trainer: Trainer, processor: EmpathAVProcessor, merge: bool = False, dtype: torch.dtype = torch.bfloat16):
+def finish(
+    trainer: Trainer,
+    processor: EmpathAVProcessor,
+    merge_into: str | None = None,
+    dtype: torch.dtype = torch.bfloat16,
+):
     r"""
     Writes the output directory of a recipe: the adapter in `dtype`, the processor and the card. The auto classes load
     the directory as they load a checkpoint; its frozen weights are those of the base that the adapter names.
 
     Args:
-        merge (`bool`): Whether `merged` becomes a checkpoint of its own, with the adapter in the weights.
+        merge_into (`str`, *optional*): Checkpoint of which a copy with the adapter in its weights goes to `merged`.
     """
     trainer.save_model()
     directory = Path(trainer.args.output_dir)
@@ -127,10 +130,18 @@ def finish(trainer: Trainer, processor: EmpathAVProcessor, merge: bool = False, 
         save_file(weights, directory / WEIGHTS, metadata={"format": "pt"})
         processor.save_pretrained(directory)
         trainer.create_model_card()
-        if merge:
-            base = EmpathAVForCausalLM.from_pretrained(trainer.model.config._name_or_path)  # the trained one stays
-            PeftModel.from_pretrained(base, directory).merge_and_unload().save_pretrained(directory / "merged")
+        if merge_into is not None:
+            merged(merge_into, directory).save_pretrained(directory / "merged")
             processor.save_pretrained(directory / "merged")
     PartialState().wait_for_everyone()
     if trainer.args.push_to_hub:
         trainer.push_to_hub()
+
+
+def merged(checkpoint: str, adapter: str | os.PathLike) -> EmpathAVForCausalLM:
+    """A checkpoint with an adapter in its weights: added in float32, rounded once to the checkpoint's own types."""
+    exact = EmpathAVForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    exact = PeftModel.from_pretrained(exact, adapter).merge_and_unload()
+    model = EmpathAVForCausalLM.from_pretrained(checkpoint)
+    model.load_state_dict(exact.state_dict())
+    return model

@@ -1,5 +1,6 @@
 """Rows of replies, or of pairs of replies, to batches: text, clips and history of each conversation encoded once."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -84,15 +85,15 @@ class ConversationCollator:
 
     def encode(self, row: dict) -> dict:
         """Token ids of the prompt and of each reply, windows of the prompt's clips, and token ids of its history."""
-        try:
-            self._check(row)
+        with naming(row):
+            check_columns(row, self.replies, self.numbers, self.ignored_columns)
+            check_messages(row["prompt"])
             replies = [self._reply(row["prompt"], name, row[name]) for name in self.replies]
-            longest = self._longest
-            room = longest - max(map(len, replies))
+            room = self._longest - max(map(len, replies))
             if room < 1:
                 raise ValueError(
-                    f"The reply takes {longest - room} tokens and max_length is {longest}: raise it, or leave the row "
-                    "out."
+                    f"The reply takes {self._longest - room} tokens and max_length is {self._longest}: raise it, or "
+                    "leave the row out."
                 )
             messages, windows = self._with_windows(row["prompt"])
             inputs = self.processor.apply_chat_template(
@@ -106,23 +107,22 @@ class ConversationCollator:
             )
             prompt = inputs["input_ids"][0]
             shown = prompt.count(self.processor.av_token_id) // self.processor.num_query_tokens
-            history = inputs["history_input_ids"][0].tolist() if "history_input_ids" in inputs else []
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise ValueError(f"Row {name_of(row)} cannot be used: {error}") from error
-        return {
-            "prompt": prompt,
-            "replies": replies,
-            "windows": windows[len(windows) - shown :],  # clips of messages that became history are not shown
-            "history": history,
-        }
+            return {
+                "prompt": prompt,
+                "replies": replies,
+                "windows": windows[len(windows) - shown :],  # clips of messages that became history are not shown
+                "history": inputs["history_input_ids"][0].tolist() if "history_input_ids" in inputs else [],
+            }
 
     def usable(self, rows: list[dict] | Dataset) -> list[dict] | Dataset:
         """The rows whose newest message and replies fit into `max_length`; the others are counted in a warning."""
         longest, kept, left_out = self._longest, [], []
         for index, row in enumerate(rows):
-            newest = [*row["prompt"][-1:], *(message for name in self.replies for message in row[name])]
-            letters = sum(len(text_of(message).encode()) for message in newest)
-            if letters + ROOM_FOR_MARKERS < longest or self._least(row) <= longest:
+            with naming(row):
+                newest = [*row["prompt"][-1:], *(message for name in self.replies for message in row[name])]
+                letters = sum(len(text_of(message).encode()) for message in newest)
+                fits = letters + ROOM_FOR_MARKERS < longest or self._least(row) <= longest
+            if fits:
                 kept.append(index)
             else:
                 left_out.append(name_of(row))
@@ -150,15 +150,6 @@ class ConversationCollator:
         clips = newest.count(self.processor.av_token) * (self.processor.num_query_tokens - 1)
         words = len(self.processor.tokenizer(newest, add_special_tokens=False)["input_ids"])
         return words + clips + reply + per_utterance * (len(messages) - 1 - len(system))
-
-    def _check(self, row: dict):
-        check_columns(row, self.replies, self.numbers, self.ignored_columns)
-        for message in row["prompt"]:
-            if unread := unread_keys(message, MESSAGE_KEYS):
-                raise ValueError(
-                    f"A message has {unread}, which is not read there: clips are parts of its content, "
-                    '{"type": "video", "path": ...}.'
-                )
 
     def _reply(self, prompt: list[dict], name: str, reply: list[dict]) -> list[int]:
         """Tokens of a reply as the chat template writes it, up to and with its end token."""
@@ -246,6 +237,25 @@ def check_columns(names, replies: tuple[str, ...], numbers: tuple[str, ...] = ()
         raise ValueError(
             f"Nothing reads the column {', '.join(map(repr, unread))}: remove it, or name it under ignored_columns."
         )
+
+
+def check_messages(messages: list[dict]):
+    """Refuses messages with keys that nothing reads."""
+    for message in messages:
+        if unread := unread_keys(message, MESSAGE_KEYS):
+            raise ValueError(
+                f"A message has {unread}, which is not read there: clips are parts of its content, "
+                '{"type": "video", "path": ...}.'
+            )
+
+
+@contextmanager
+def naming(row: dict):
+    """Whatever goes wrong with a row says which one it is."""
+    try:
+        yield
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
+        raise ValueError(f"Row {name_of(row)} cannot be used: {error}") from error
 
 
 def number(row: dict, name: str) -> float:

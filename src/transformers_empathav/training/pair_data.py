@@ -61,8 +61,19 @@ def as_parts(content: str | list[dict]) -> list[dict]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-def named_pairs(given: str, rows: int) -> tuple[str, Dataset]:
-    """`name=source` to the name and the first `rows` pairs; without a name it is `pairs`."""
-    name, _, source = given.rpartition("=")
-    dataset = load_pairs([source])
-    return name or "pairs", dataset.select(range(min(rows, len(dataset))))
+def named_pairs(sources: list[str], rows: int) -> dict[str, Dataset]:
+    """
+    Held-out pairs: each `name=source` to its first `rows` pairs; one without a name is called `pairs`.
+
+    Raises:
+        `ValueError`: two have the same name.
+    """
+    found = {}
+    for given in sources:
+        name, _, source = given.rpartition("=")
+        name = name or "pairs"
+        if name in found:
+            raise ValueError(f"Two sets of held-out pairs are called {name}: write `name=source`, each another name.")
+        dataset = load_pairs([source])
+        found[name] = dataset.select(range(min(rows, len(dataset))))
+    return found
