@@ -1,0 +1,74 @@
+"""The recipe of response tuning: from nothing to a model that answers, JSON lines, and replies on demand."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoProcessor
+from trl import TrlParser
+
+from transformers_empathav.backbones.tiny_data import save_tiny_checkpoint
+
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "recipes" / "configs"
+TALK = [
+    {"role": "user", "content": "I lost my job", "emotion": "sad"},
+    {"role": "assistant", "content": "Oh no, I am so sorry", "emotion": "sad"},
+    {"role": "user", "content": "Thank you"},
+    {"role": "assistant", "content": "Of course"},
+]
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    spec = importlib.util.spec_from_file_location("recipe_sft", ROOT / "recipes" / "sft.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def parse(recipe, *arguments):
+    parser = TrlParser((recipe.ScriptArguments, recipe.TrainingArguments))
+    return parser.parse_args_and_config([*map(str, arguments)])
+
+
+def test_from_nothing_to_a_model_that_answers(recipe, tmp_path):
+    tiny = CONFIGS / "sft_tiny.yaml"
+    recipe.main(*parse(recipe, "--config", tiny, "--output_dir", tmp_path, "--disable_tqdm", "true"))
+    log = json.loads((tmp_path / "checkpoint-12" / "trainer_state.json").read_text())["log_history"]
+    losses = [line["loss"] for line in log if "loss" in line]
+    assert losses[-1] < losses[0] - 0.5 and [line for line in log if "eval_loss" in line]
+    model, processor = AutoModelForCausalLM.from_pretrained(tmp_path), AutoProcessor.from_pretrained(tmp_path)
+    inputs = processor.apply_chat_template([TALK[:1]], add_generation_prompt=True, tokenize=True, return_dict=True)
+    assert model.generate(**inputs, max_new_tokens=3).shape[1] > inputs["input_ids"].shape[1]
+    assert "sft" in (tmp_path / "README.md").read_text()
+
+
+def test_json_lines_of_ones_own_and_the_emotion_of_the_reply_in_the_prompt(recipe, tmp_path):
+    save_tiny_checkpoint(tmp_path / "tiny")
+    (tmp_path / "talks.jsonl").write_text((json.dumps({"id": "talk", "messages": TALK}) + "\n") * 2)
+    options = ["--checkpoint", tmp_path / "tiny", "--corpora", tmp_path / "talks.jsonl"]
+    options += ["--eval_corpus", tmp_path / "talks.jsonl", "--output_dir", tmp_path / "out"]
+    options += ["--llm_dtype", "float32", "--max_steps", 1, "--use_cpu", "true", "--report_to", "none"]
+    options += ["--remove_unused_columns", "false", "--save_strategy", "no", "--disable_tqdm", "true"]
+    script, training = parse(recipe, *options, "--emotion_tags", "true")
+    tagged = recipe.rows(script, script.corpora, "train")
+    assert [row["id"] for row in tagged] == ["talk-1", "talk-1"]  # the other reply has no label
+    assert tagged[0]["prompt"][-1]["content"].startswith("I lost my job\n(Reply") and "[sad]" in str(
+        tagged[0]["prompt"]
+    )
+    recipe.main(script, training)
+    assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
+    plain, _ = parse(recipe, *options)
+    assert len(recipe.rows(plain, plain.corpora, "train")) == 4
+    (tmp_path / "talks.jsonl").write_text(json.dumps({"messages": TALK[2:]}) + "\n")
+    with pytest.raises(ValueError, match="no reply to train on(.|\n)*emotion_tags"):
+        recipe.rows(script, script.corpora, "train")
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("sft_*.yaml")), ids=lambda path: path.stem)
+def test_the_configurations_are_understood(recipe, path):
+    script, training = parse(recipe, "--config", path, "--use_cpu", "true")
+    assert not training.remove_unused_columns and (script.tiny or script.checkpoint)
