@@ -6,7 +6,7 @@ from helpers import assistant, frames, user
 from transformers_empathav.evaluation import reply_writing
 from transformers_empathav.evaluation.content_cache import ContentCache
 from transformers_empathav.evaluation.reply_writing import Writing, encode_prompts, shown, write_replies
-from transformers_empathav.evaluation.systems import System, load_system, parse_system, weights_digest
+from transformers_empathav.evaluation.systems import System, load_system, parse_pair, weights_digest
 
 
 PROMPTS = [
@@ -115,6 +115,6 @@ def test_a_reply_that_did_not_end_is_marked(system, cache):
 def test_wrong_settings_are_refused():
     with pytest.raises(ValueError, match="memory, none or full"):
         Writing(history="some")
-    with pytest.raises(ValueError, match="name=checkpoint"):
-        parse_system("runs/sft")
-    assert parse_system("sft=runs/a=b") == ("sft", "runs/a=b")
+    with pytest.raises(ValueError, match="name=model"):
+        parse_pair("runs/sft")
+    assert parse_pair("sft=runs/a=b") == ("sft", "runs/a=b")

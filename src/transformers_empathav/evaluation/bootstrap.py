@@ -75,8 +75,12 @@ class Scores:
     def __len__(self) -> int:
         return len(self.statistics)
 
-    def __getitem__(self, rows) -> "Scores":
+    def __getitem__(self, rows: np.ndarray) -> "Scores":
         return Scores(self.statistics[rows], self.combine)
+
+    def count(self) -> int:
+        """Replies that count: those whose last number, a weight or a length, is not 0."""
+        return int(np.count_nonzero(self.statistics[:, -1]))
 
     def figure(self) -> float:
         """Over all replies."""

@@ -30,20 +30,20 @@ class System:
     digest: str
 
 
-def parse_system(text: str) -> tuple[str, str]:
+def parse_pair(text: str) -> tuple[str, str]:
     """
-    `NAME=CHECKPOINT` to both.
+    `NAME=MODEL` to both.
 
     Raises:
         `ValueError`: it is written otherwise.
     """
-    name, equals, checkpoint = text.partition("=")
-    if not (name and equals and checkpoint):
+    name, equals, model = text.partition("=")
+    if not (name and equals and model):
         raise ValueError(
-            f"{text!r} names no system: write name=checkpoint, such as sft=runs/sft; the checkpoint is a directory or "
-            "a Hub id of a whole model or of an adapter."
+            f"{text!r} names no model: write name=model, such as sft=runs/sft; the model is a directory or a Hub id, "
+            "of a whole model or of an adapter."
         )
-    return name, checkpoint
+    return name, model
 
 
 def load_system(

@@ -104,7 +104,7 @@ class Distinct(Scores):
         values = figure + (len(rows) - 1) * (without.mean() - without) if rows else without
         super().__init__(Scores.of_values(values).statistics)
 
-    def __getitem__(self, rows) -> "Distinct":
+    def __getitem__(self, rows: np.ndarray) -> "Distinct":
         return Distinct([self.replies[row] for row in np.arange(len(self.replies))[rows]], self.n)
 
 

@@ -1,0 +1,166 @@
+"""The evaluation as users run it: processes, tiny models, JSON lines of their own; killed, resumed, from the cache."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from transformers import BertForSequenceClassification, BertModel
+
+from chat_server import chat_server
+from encoders import encoder_directory
+from helpers import wake
+from transformers_empathav import EMOTION_LABELS
+from transformers_empathav.backbones.tiny import tiny_model, tiny_processor
+
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "evaluate.py"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluate")
+    processor = tiny_processor(recent_turns=2)
+    for seed, name in enumerate(("bare", "tuned")):
+        wake(tiny_model(processor, seed)).save_pretrained(folder / name)
+        processor.save_pretrained(folder / name)
+    labels = {"id2label": dict(enumerate(EMOTION_LABELS)), "num_labels": 7}
+    for seed, name in enumerate(("first", "second")):
+        encoder_directory(folder / name, BertForSequenceClassification, seed, **labels)
+    encoder_directory(folder / "encoder", BertModel, 2)
+    with open(folder / "talks.jsonl", "w") as file:
+        for talk in range(6):
+            messages = [
+                {
+                    "role": "user" if turn % 2 == 0 else "assistant",
+                    "content": f"turn {turn} of {talk}",
+                    "emotion": "sad",
+                }
+                for turn in range(6)
+            ]
+            file.write(json.dumps({"id": f"talk{talk}", "messages": messages}) + "\n")
+    return folder
+
+
+def command(folder, output, **options):
+    options = {
+        "systems": [f"bare={folder / 'bare'}", f"tuned={folder / 'tuned'}"],
+        "output_dir": output,
+        "corpora": [folder / "talks.jsonl"],
+        "contexts": 8,
+        "max_new_tokens": 5,
+        "batch_size": 3,
+        "emotion_scorers": [f"own={folder / 'first'}", f"other={folder / 'second'}"],
+        "embedder": folder / "encoder",
+        **options,
+    }
+    arguments = []
+    for name, value in options.items():
+        arguments += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    return [sys.executable, str(RECIPE), *arguments]
+
+
+def launch(folder, output, **options):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command(folder, output, **options), capture_output=True, text=True, cwd=folder, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def finished(folder):
+    """One whole run, with history, judge and BERTScore."""
+
+    def rates(number, body):
+        first, second = (body["messages"][0]["content"].count(mark) % 5 + 1 for mark in "ae")
+        rated = json.dumps({side: {"semantics": first, "empathy": second} for side in "AB"})
+        choices = [{"index": 0, "message": {"role": "assistant", "content": rated}, "finish_reason": "stop"}]
+        return 200, {}, json.dumps({"choices": choices})
+
+    options = {
+        "history_system": "tuned",
+        "history_corpus": folder / "talks.jsonl",
+        "history_more_than": 2,
+        "bertscore": folder / "encoder",
+        "judge_contexts": 3,
+        "judge_model": "tiny",
+    }
+    with chat_server(rates) as server:
+        printed = launch(folder, folder / "out", judge_url=server.url, **options)
+        asked = len(server.bodies)
+    return {"printed": printed, "options": {**options, "judge_url": server.url}, "asked": asked}
+
+
+def test_results_have_every_row_with_counts_intervals_and_provenance(folder, finished):
+    results = json.loads((folder / "out" / "results.json").read_text())
+    corpus = results["corpora"][str(folder / "talks.jsonl")]
+    assert corpus["contexts"] == 8 and list(corpus["systems"]) == ["bare", "tuned"]
+    measured = corpus["systems"]["tuned"]
+    for name in (
+        "emotional_similarity (own)",
+        "emotion_accuracy (other)",
+        "bertscore_f1",
+        "perplexity",
+        "bleu",
+        "cut",
+    ):
+        assert measured[name]["n"] == 8 and measured[name]["low"] <= measured[name]["value"] <= measured[name]["high"]
+    pair = corpus["comparisons"]["tuned - bare"]
+    assert 0 < pair["all"]["perplexity"]["p"] <= 1
+    assert pair["length_matched"] is None and pair["length_matched_contexts"] <= 8
+    assert set(results["history"]["variants"]) == {"none", "last_k", "mean_pooled", "other", "own", "full"}
+    assert results["history"]["variants"]["full"]["above_full"]["value"] == 0
+    digests = {one["digest"] for one in {**results["systems"], **results["instruments"]}.values()}
+    assert len(digests) == 6 and results["versions"]["transformers"]
+    assert corpus["judge"]["pairs"]["tuned - bare"]["contexts"] == 3 and finished["asked"] == 6
+
+
+def test_tables_plots_and_replies_are_written(folder, finished):
+    assert "emotional similarity (own)" in finished["printed"]
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in (folder / "out" / "plots").iterdir())
+    lines = [json.loads(line) for line in (folder / "out" / "replies.jsonl").read_text().splitlines()]
+    assert len(lines) == 8 and set(lines[0]["replies"]) == {"bare", "tuned"} and lines[0]["gold"].startswith("turn")
+
+
+def test_from_the_cache_it_writes_the_same_bytes(folder, finished):
+    """Also the judge, whose server is gone."""
+    before = {name: (folder / "out" / name).read_bytes() for name in ("results.json", "replies.jsonl", "cache.jsonl")}
+    launch(folder, folder / "out", **finished["options"])
+    assert {name: (folder / "out" / name).read_bytes() for name in before} == before
+
+
+def test_a_killed_run_goes_on(folder, finished):
+    process = subprocess.Popen(
+        command(folder, folder / "killed", batch_size=1),
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    cache = folder / "killed" / "cache.jsonl"
+    deadline = time.monotonic() + 120
+    while not (cache.exists() and len(cache.read_bytes().splitlines()) >= 5):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = cache.read_bytes()
+    assert not (folder / "killed" / "results.json").exists()
+    launch(folder, folder / "killed", batch_size=1)
+    assert cache.read_bytes().startswith(kept[: kept.rfind(b"\n") + 1])
+    launch(folder, folder / "whole", batch_size=1)
+    for name in ("results.json", "cache.jsonl"):
+        assert (folder / "killed" / name).read_bytes() == (folder / "whole" / name).read_bytes()
+
+
+def test_a_wrong_name_is_said_before_any_work(folder):
+    done = subprocess.run(
+        command(folder, folder / "wrong", history_system="sft"), capture_output=True, text=True, cwd=folder
+    )
+    assert done.returncode and "sft is none of the systems bare, tuned" in done.stderr
+    assert not (folder / "wrong").exists()
