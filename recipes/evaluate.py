@@ -104,7 +104,7 @@ def main(script: ScriptArguments):
     check(script, named)
     output, writing = Path(script.output_dir), settings_of(script)
     cache = ContentCache(output / "cache.jsonl")
-    contexts = {name: draw(corpus_rows(name), script.contexts, script.seed) for name in script.corpora}
+    contexts = {Path(name).stem: draw(corpus_rows(name), script.contexts, script.seed) for name in script.corpora}
     systems, replies, gold, extra = {}, {}, {}, {}
     for name, checkpoint in named.items():
         system = load_system(name, checkpoint, getattr(torch, script.dtype))
@@ -217,7 +217,7 @@ def history_part(script: ScriptArguments, system: System, cache: ContentCache) -
         for variant in VARIANTS
     }
     return {
-        "corpus": script.history_corpus,
+        "corpus": Path(script.history_corpus).stem,
         "system": system.name,
         "contexts": len(rows),
         "conversations": len(set(groups)),
@@ -248,7 +248,7 @@ def emotion_part(script: ScriptArguments, answered: dict, instruments: Instrumen
     said = {name: part[1] for name, part in answered.items()}
     return {
         "synthetic": "clips paired with the label of the last user message; other words, another speaker",
-        "corpus": script.emotion_corpus,
+        "corpus": Path(script.emotion_corpus).stem,
         "system": script.emotion_system,
         "contexts": len(groups),
         "conversations": len(set(groups)),

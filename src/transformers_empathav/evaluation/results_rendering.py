@@ -221,7 +221,7 @@ def plots(results: dict, folder: str | os.PathLike) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for corpus, part in results["corpora"].items():
         chosen = [measure for measure in measures_of(part["systems"]) if is_headline(measure)]
-        written.append(folder / f"replies_{corpus_file(corpus)}.png")
+        written.append(folder / f"replies_{corpus}.png")
         plot_measures(part["systems"], chosen, written[-1], f"{part['contexts']} contexts of {corpus}")
     if "history" in results:
         part = results["history"]
@@ -229,8 +229,3 @@ def plots(results: dict, folder: str | os.PathLike) -> list[Path]:
         variants = {name: {"perplexity": row} for name, row in part["variants"].items()}
         plot_measures(variants, ["perplexity"], written[-1], f"{part['contexts']} replies, {part['corpus']}")
     return written
-
-
-def corpus_file(corpus: str) -> str:
-    """A corpus's name in a file's name."""
-    return re.sub(r"\W+", "_", Path(corpus).stem)
