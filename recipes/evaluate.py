@@ -41,6 +41,7 @@ from transformers_empathav.evaluation.results import compare_systems, figures, h
 from transformers_empathav.evaluation.results_rendering import plots, read_results, render, tables
 from transformers_empathav.evaluation.systems import System, load_system, parse_pair, weights_digest
 from transformers_empathav.evaluation.text_metrics import bleu_signature
+from transformers_empathav.training.emotion_scorer import scorer_directory
 
 
 logger = logging.getLogger("evaluate")
@@ -65,7 +66,8 @@ class ScriptArguments:
     batch_size: int = field(default=16, metadata={"help": "Contexts at once."})
     dtype: str = field(default="float32", metadata={"help": "Of the systems' weights."})
     emotion_scorers: list[str] = field(
-        default_factory=list, metadata={"help": "name=classifier of the seven emotions, one or several."}
+        default_factory=list,
+        metadata={"help": "name=classifier, or name=emotion_scorer.safetensors; several."},
     )
     embedder: str | None = field(default=None, metadata={"help": "Sentence encoder; all-MiniLM-L6-v2 by default."})
     bertscore: str | None = field(default=None, metadata={"help": "Encoder for BERTScore; none by default."})
@@ -191,7 +193,7 @@ def draw(rows: list[dict], count: int, seed: int) -> list[dict]:
 
 def load_instruments(script: ScriptArguments) -> tuple[Instruments, dict]:
     """The models that measure, and what results.json says of them."""
-    scorers = {name: EmotionScorer(path) for name, path in map(parse_pair, script.emotion_scorers)}
+    scorers = {name: EmotionScorer(scorer_directory(path)) for name, path in map(parse_pair, script.emotion_scorers)}
     embedder = SentenceEmbedder(script.embedder)
     bertscore = None if script.bertscore is None else BertScore(script.bertscore)
     epitome = Epitome(dict(map(parse_pair, script.epitome))) if script.epitome else None

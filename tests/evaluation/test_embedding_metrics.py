@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from transformers import BertForSequenceClassification
 
-from encoders import encoder_directory
+from texts import write_encoder
 from transformers_empathav.evaluation.embedding_metrics import (
     BertScore,
     Epitome,
@@ -55,7 +54,7 @@ def test_greedy_matching_by_hand():
 
 
 def test_bertscore_of_a_text_with_itself_is_one_and_batches_change_nothing(tmp_path):
-    score = BertScore(encoder_directory(tmp_path), batch_size=2)
+    score = BertScore(write_encoder(tmp_path), batch_size=2)
     said, gold = ["I am sad", "no", ""], ["I am sad", "yes, of course", "well"]
     found = score(said, gold)
     assert found["bertscore_f1"].statistics[0, 0] == pytest.approx(1)
@@ -66,12 +65,12 @@ def test_bertscore_of_a_text_with_itself_is_one_and_batches_change_nothing(tmp_p
 
 
 def test_bertscore_leaves_special_tokens_out(tmp_path):
-    score = BertScore(encoder_directory(tmp_path))
+    score = BertScore(write_encoder(tmp_path))
     assert len(score.token_vectors(["ab"])[0]) == 2
 
 
 def test_diff_epitome_is_the_distance_of_expected_levels(tmp_path):
-    encoder_directory(tmp_path, BertForSequenceClassification, num_labels=3)
+    write_encoder(tmp_path, ["none", "weak", "strong"])
     epitome = Epitome({"explorations": str(tmp_path)})
     levels = [epitome.levels("explorations", ["hi"], [text])[0] for text in ("why?", "oh")]
     assert 0 < levels[0] < 2
@@ -80,6 +79,6 @@ def test_diff_epitome_is_the_distance_of_expected_levels(tmp_path):
 
 
 def test_a_classifier_of_other_classes_is_refused(tmp_path):
-    encoder_directory(tmp_path, BertForSequenceClassification, num_labels=2)
+    write_encoder(tmp_path, ["no", "yes"])
     with pytest.raises(ValueError, match="three levels"):
         Epitome({"interpretations": str(tmp_path)})

@@ -5,7 +5,9 @@ import ast
 import evaluate
 import pytest
 
-from encoders import encoder_directory
+from texts import write_classifier, write_encoder
+from transformers_empathav import EMOTION_LABELS
+from transformers_empathav.emotional_similarity import EmotionScorer
 from transformers_empathav.evaluation.content_cache import ContentCache
 from transformers_empathav.evaluation.gold_likelihood import gold_perplexity
 from transformers_empathav.evaluation.metrics import FOLDER, load_metric
@@ -50,9 +52,32 @@ def test_what_is_added_bit_by_bit_counts_together():
 
 
 def test_bertscore_of_a_directory(tmp_path):
-    encoder_directory(tmp_path / "encoder")
+    write_encoder(tmp_path / "encoder")
     found = load_metric("bertscore").compute(predictions=SAID, references=SAID, model=str(tmp_path / "encoder"))
     assert found["bertscore_f1"] == pytest.approx(1)
+
+
+def test_similarities_in_meaning_and_in_emotion(tmp_path):
+    write_encoder(tmp_path / "encoder")
+    write_classifier(tmp_path / "scorer")
+    same = {"predictions": SAID, "references": SAID}
+    found = load_metric("embedding_similarity").compute(**same, model=str(tmp_path / "encoder"))
+    assert found == {"embedding_similarity": pytest.approx(1)}
+    labels = ["happy", "sad"]
+    found = load_metric("emotional_similarity").compute(**same, model=str(tmp_path / "scorer"), labels=labels)
+    likeliest = EmotionScorer(tmp_path / "scorer")(SAID).argmax(axis=1)
+    right = sum(EMOTION_LABELS[index] == label for index, label in zip(likeliest, labels)) / 2
+    assert found == {"emotional_similarity": pytest.approx(1), "emotion_agreement": 1, "emotion_accuracy": right}
+
+
+def test_diff_epitome_of_three_directories(tmp_path):
+    names = ("emotional_reactions", "interpretations", "explorations")
+    for seed, name in enumerate(names):
+        write_encoder(tmp_path / name, ["none", "weak", "strong"], seed)
+    found = load_metric("epitome").compute(
+        predictions=SAID, references=GOLD, prompts=["hi"] * 2, models={name: str(tmp_path / name) for name in names}
+    )
+    assert set(found) == {f"diff_{name}" for name in names} and all(0 < value < 2 for value in found.values())
 
 
 def test_perplexity_is_that_of_the_recipe(model, processor, tmp_path):

@@ -10,12 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from transformers import BertForSequenceClassification, BertModel
 
 from chat_server import chat_server
-from encoders import encoder_directory
 from helpers import wake
-from transformers_empathav import EMOTION_LABELS
+from texts import write_classifier, write_encoder
 from transformers_empathav.backbones.tiny import tiny_model, tiny_processor
 
 
@@ -29,10 +27,9 @@ def folder(tmp_path_factory):
     for seed, name in enumerate(("bare", "tuned")):
         wake(tiny_model(processor, seed)).save_pretrained(folder / name)
         processor.save_pretrained(folder / name)
-    labels = {"id2label": dict(enumerate(EMOTION_LABELS)), "num_labels": 7}
     for seed, name in enumerate(("first", "second")):
-        encoder_directory(folder / name, BertForSequenceClassification, seed, **labels)
-    encoder_directory(folder / "encoder", BertModel, 2)
+        write_classifier(folder / name, seed)
+    write_encoder(folder / "encoder", seed=2)
     with open(folder / "talks.jsonl", "w") as file:
         for talk in range(6):
             messages = [

@@ -123,9 +123,10 @@ def paired_difference(
     if len(set(groups)) < 2:
         return {"value": value}
     drawn = first.draws(groups, draws, seed) - second.draws(groups, draws, seed)
+    drawn = drawn[np.isfinite(drawn)]
     low, high = interval(drawn, level)
     rarer = min(np.sum(drawn <= 0), np.sum(drawn >= 0))
-    return {"value": value, "low": low, "high": high, "p": float(min(2 * (rarer + 1) / (draws + 1), 1.0))}
+    return {"value": value, "low": low, "high": high, "p": float(min(2 * (rarer + 1) / (len(drawn) + 1), 1.0))}
 
 
 def interval(drawn: np.ndarray, level: float = 0.95) -> tuple[float, float]:

@@ -11,8 +11,17 @@ from .reply_measures import LESS_IS_BETTER
 
 
 START, END = "<!-- results:{name} -->", "<!-- /results -->"
-PLACE = re.compile(r"<!-- results:([\w-]+) -->\n.*?<!-- /results -->", flags=re.DOTALL)
+# A marker has a line of its own, in YAML behind a #.
+PLACE = re.compile(
+    r"^([ \t]*(?:# )?<!-- results:([\w-]+) -->[ \t]*\n)(.*?)^([ \t]*(?:# )?<!-- /results -->)",
+    flags=re.DOTALL | re.MULTILINE,
+)
 HEADLINE = ("emotional_similarity", "embedding_similarity", "perplexity", "words")
+CORPUS_NAMES = {
+    "empathetic_dialogues": ("EmpatheticDialogues", "facebook/empathetic_dialogues"),
+    "meld": ("MELD", "declare-lab/MELD"),
+    "esconv": ("ESConv", "thu-coai/esconv"),
+}
 VARIANT_NAMES = {
     "none": "the newest message alone",
     "last_k": "the newest {k} messages",
@@ -27,7 +36,7 @@ def tables(results: dict) -> dict[str, str]:
     """Every table of results.json by the name that its place in a document has."""
     found = {}
     for corpus, part in results.get("corpora", {}).items():
-        name, count = corpus.replace("_", "-"), f"{part['contexts']} contexts of {part['conversations']} conversations"
+        name, count = slug(corpus), f"{part['contexts']} contexts of {part['conversations']} conversations"
         chosen = [measure for measure in measures_of(part["systems"]) if is_headline(measure)]
         found[f"headline-{name}"] = measure_table(part["systems"], count, chosen)
         found[f"replies-{name}"] = measure_table(part["systems"], count)
@@ -44,7 +53,31 @@ def tables(results: dict) -> dict[str, str]:
         )
         found["emotion-input"] = measure_table(part["inputs"], count)
     found["provenance"] = provenance(results)
+    for name in results["systems"]:
+        found[f"card-{slug(name)}"] = card_rows(results, name)
     return found
+
+
+def slug(name: str) -> str:
+    """A name as it stands in a marker."""
+    return re.sub(r"\W+", "-", name.replace("_", "-")).strip("-")
+
+
+def card_rows(results: dict, system: str) -> str:
+    """The headline figures of a system as rows of YAML for the `results` of a card."""
+    rows = []
+    for corpus, part in results.get("corpora", {}).items():
+        name, hub_id = CORPUS_NAMES.get(corpus, (corpus, None))
+        for measure in measures_of(part["systems"]):
+            if is_headline(measure) and measure in part["systems"][system]:
+                one = part["systems"][system][measure]
+                row = {"metric": measure.replace("_", " "), "value": one["value"], "dataset": name, "split": "dev"}
+                row |= {"dataset_id": hub_id} if hub_id else {}
+                row |= {"interval": [one["low"], one["high"]]} if "low" in one else {}
+                row |= {"interval_name": "95 % bootstrap interval over conversations", "samples": one["n"]}
+                row |= {"seed": results["settings"]["seed"], "command": "python recipes/evaluate.py"}
+                rows.append(f"  - {json.dumps(row, ensure_ascii=False)}")
+    return "\n".join(rows)
 
 
 def measures_of(systems: dict[str, dict]) -> list[str]:
@@ -165,9 +198,9 @@ def fill(text: str, written: dict[str, str], name: str = "The document") -> str:
         raise ValueError(f"{name} opens a place for results that is not closed: put {END} on a line after it.")
 
     def table(match):
-        if match[1] not in written:
-            raise ValueError(f"{name} wants the table {match[1]!r}: results.json has {', '.join(written)}.")
-        return f"{START.format(name=match[1])}\n{written[match[1]]}\n{END}"
+        if match[2] not in written:
+            raise ValueError(f"{name} wants the table {match[2]!r}: results.json has {', '.join(written)}.")
+        return f"{match[1]}{written[match[2]]}\n{match[4]}"
 
     return PLACE.sub(table, text)
 
@@ -176,6 +209,8 @@ def whole_document(results: dict) -> str:
     """docs/results.md, where there is none yet: every table under a heading, to which words may be added."""
     parts = ["# Results\n\n`python recipes/evaluate.py --render results.json` writes the tables between markers.\n"]
     for name in tables(results):
+        if name.startswith(("headline-", "card-")):
+            continue
         parts.append(f"## {name.replace('-', ' ').capitalize()}\n\n{START.format(name=name)}\n{END}\n")
     return fill("\n".join(parts), tables(results))
 
