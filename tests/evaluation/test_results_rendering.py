@@ -64,7 +64,7 @@ def results():
                 "own": {**figure(12.5), "above_full": {"value": 0.021, "low": 0.01, "high": 0.03}},
                 "full": {**figure(12.2), "above_full": {"value": 0.0, "low": 0.0, "high": 0.0}},
             },
-            "differences": {},
+            "differences": {"own - full": {"value": 0.3, "low": 0.2, "high": 0.4, "p": 0.02}},
         },
         "systems": {name: {"model": "build/x", "digest": "ab" * 32} for name in systems},
         "instruments": {"emotion scorer own": {"model": "scorer", "digest": "cd" * 32}},
@@ -86,6 +86,7 @@ def test_a_table_shows_figures_with_intervals(results):
     assert "+0.100 (+0.050 to +0.150) | < 0.001 | – | – |" in found["comparisons-empathetic-dialogues"]
     assert "| contexts | 40 | | 7 | |" in found["comparisons-empathetic-dialogues"]
     assert "the memory of the older ones | 12.50 (12.49–12.51) | +2.1 % (+1.0 to +3.0 %) |" in found["history"]
+    assert "| all messages verbatim | +0.300 (+0.200 to +0.400) | 0.020 |" in found["history"]
     assert "0.90 | – |" in found["judge-empathetic-dialogues"]
     assert "abababababababab" in found["provenance"] and "nrefs:1" in found["provenance"]
 

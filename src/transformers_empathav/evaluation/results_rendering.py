@@ -52,6 +52,7 @@ def tables(results: dict) -> dict[str, str]:
             f"{part['contexts']} contexts of {part['corpus']}, {part['system']}; clips paired by emotion: synthetic"
         )
         found["emotion-input"] = measure_table(part["inputs"], count)
+        found["emotion-input-comparisons"] = comparison_table(part["comparisons"])
     found["provenance"] = provenance(results)
     for name in results["systems"]:
         found[f"card-{slug(name)}"] = card_rows(results, name)
@@ -124,6 +125,10 @@ def history_markdown(part: dict) -> str:
         above = row.get("above_full")
         cell = "–" if above is None or name == "full" else percent(above)
         lines.append(f"| {VARIANT_NAMES[name].format(k=part['recent_turns'])} | {with_interval(row)} | {cell} |")
+    lines += ["", "| perplexity of the memory minus that of | | p |", "| --- | ---: | ---: |"]
+    for pair, row in part["differences"].items():
+        shown = VARIANT_NAMES[pair.partition(" - ")[2]].format(k=part["recent_turns"])
+        lines.append(f"| {shown} | {signed(row)} | {p_value(row)} |")
     return "\n".join(lines)
 
 
