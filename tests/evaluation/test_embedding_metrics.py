@@ -8,16 +8,10 @@ from texts import write_encoder
 from transformers_empathav.evaluation.embedding_metrics import (
     BertScore,
     Epitome,
-    cosine,
     embedding_similarity,
     emotion_metrics_of_replies,
     greedy_match,
 )
-
-
-def test_cosine_of_rows():
-    first, second = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]), np.array([[2.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
-    assert cosine(first, second) == pytest.approx([1, 2**-0.5, 0])
 
 
 def test_embedding_similarity_is_the_mean_cosine():

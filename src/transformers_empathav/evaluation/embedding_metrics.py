@@ -7,13 +7,8 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
+from ..emotional_similarity import cosine
 from .bootstrap import Scores
-
-
-def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Of each row with its counterpart, `(rows,)`; 0 where either is a vector of zeros."""
-    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    return np.sum(first * second, axis=1) / np.maximum(norms, 1e-12)
 
 
 def embedding_similarity(
