@@ -149,7 +149,8 @@ def main(script: ScriptArguments):
     for path in plots(results, output / "plots"):
         logger.info(f"wrote {path}")
     for name, table in tables(results).items():
-        print(f"\n{name}\n\n{table}")
+        if not name.startswith(("headline-", "card-")):
+            print(f"\n{name}\n\n{table}")
 
 
 # What of the arguments stands in results.json: what figures depend on, and no place on this machine.
