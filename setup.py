@@ -12,11 +12,11 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "src/transformers_empathav/
 EXTRAS = {
     "face": ["opencv-contrib-python-headless"],
     "train": ["trl>=1.16", "tensorboard"],
-    "eval": ["evaluate", "sacrebleu", "rouge-score", "nltk", "scikit-learn", "matplotlib"],
+    "eval": ["evaluate", "sacrebleu", "rouge-score", "nltk", "scikit-learn", "matplotlib", "krippendorff"],
     "app": ["gradio"],
     "cuda": ["mamba-ssm; sys_platform == 'linux'", "causal-conv1d; sys_platform == 'linux'"],
     "assemble": ["gguf", "h5py"],
-    "dev": ["pytest", "pytest-xdist", "ruff"],
+    "dev": ["pytest", "pytest-xdist", "playwright", "ruff"],
 }
 
 setup(
@@ -28,7 +28,7 @@ setup(
     license="Apache-2.0",
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"transformers_empathav": ["model_cards/*.md"]},
+    package_data={"transformers_empathav": ["model_cards/*.md"], "transformers_empathav.evaluation": ["*.html"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.6",

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from transformers_empathav.evaluation.bootstrap import bootstrap_interval
 from transformers_empathav.evaluation.emotion_baselines import logistic_regression, majority
 from transformers_empathav.evaluation.emotion_metrics import (
-    bootstrap_interval,
     calibration_error,
     confusion_matrix,
     emotion_metrics,

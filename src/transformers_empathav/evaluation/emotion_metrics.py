@@ -1,8 +1,10 @@
 """Measures of recognised emotions: recall averaged over emotions, F1, calibration, intervals over speakers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+
+from .bootstrap import bootstrap_interval
 
 
 def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, labels: int) -> np.ndarray:
@@ -67,41 +69,6 @@ def per_group(targets: np.ndarray, predicted: np.ndarray, groups: Sequence[str])
     return {
         str(name): unweighted_recall(targets[groups == name], predicted[groups == name]) for name in np.unique(groups)
     }
-
-
-def bootstrap_interval(
-    measure: Callable[[np.ndarray], float],
-    groups: Sequence[str],
-    draws: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> tuple[float, float]:
-    r"""
-    Interval of a measure over people: whole groups (speakers) are drawn with replacement, since clips of one speaker
-    are not independent.
-
-    Args:
-        measure (`Callable`): Takes indices of clips, repeated as they were drawn, and gives the figure.
-        groups (`list[str]`): The speaker of each clip.
-        draws (`int`): Samples.
-        level (`float`): Share of the samples inside.
-
-    Raises:
-        `ValueError`: there is one group alone.
-    """
-    groups = np.asarray(groups)
-    members = [np.flatnonzero(groups == name) for name in np.unique(groups)]
-    if len(members) < 2:
-        raise ValueError(
-            f"All clips are of {groups[0]!r}: an interval over people needs two or more. Bootstrap over takes instead."
-        )
-    rng = np.random.default_rng(seed)
-    drawn = [
-        measure(np.concatenate([members[index] for index in rng.integers(len(members), size=len(members))]))
-        for _ in range(draws)
-    ]
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def uar_interval(targets: np.ndarray, predicted: np.ndarray, groups: Sequence[str], **kwargs) -> tuple[float, float]:

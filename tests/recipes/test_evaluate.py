@@ -1,0 +1,170 @@
+"""The evaluation as users run it: processes, tiny models, JSON lines of their own; killed, resumed, from the cache."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from chat_server import chat_server
+from helpers import wake
+from texts import write_classifier, write_encoder
+from transformers_empathav.backbones.tiny import tiny_model, tiny_processor
+
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "evaluate.py"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluate")
+    processor = tiny_processor(recent_turns=2)
+    for seed, name in enumerate(("bare", "tuned")):
+        wake(tiny_model(processor, seed)).save_pretrained(folder / name)
+        processor.save_pretrained(folder / name)
+    for seed, name in enumerate(("first", "second")):
+        write_classifier(folder / name, seed)
+    write_encoder(folder / "encoder", seed=2)
+    with open(folder / "talks.jsonl", "w") as file:
+        for talk in range(6):
+            messages = [
+                {"role": ("user", "assistant")[turn % 2], "content": f"turn {turn} of {talk}", "emotion": "sad"}
+                for turn in range(6)
+            ]
+            file.write(json.dumps({"id": f"talk{talk}", "messages": messages}) + "\n")
+    return folder
+
+
+def command(folder, output, **options):
+    options = {
+        "systems": [f"bare={folder / 'bare'}", f"tuned={folder / 'tuned'}"],
+        "output_dir": output,
+        "corpora": [folder / "talks.jsonl"],
+        "contexts": 8,
+        "max_new_tokens": 5,
+        "batch_size": 3,
+        "emotion_scorers": [f"own={folder / 'first'}", f"other={folder / 'second'}"],
+        "embedder": folder / "encoder",
+        **options,
+    }
+    arguments = []
+    for name, value in options.items():
+        arguments += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    return [sys.executable, str(RECIPE), *arguments]
+
+
+def launch(folder, output, **options):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command(folder, output, **options), capture_output=True, text=True, cwd=folder, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def finished(folder):
+    """One whole run, with history, judge and BERTScore."""
+
+    def rates(number, body):
+        first, second = (body["messages"][0]["content"].count(mark) % 5 + 1 for mark in "ae")
+        rated = json.dumps({side: {"semantics": first, "empathy": second} for side in "AB"})
+        choices = [{"index": 0, "message": {"role": "assistant", "content": rated}, "finish_reason": "stop"}]
+        return 200, {}, json.dumps({"choices": choices})
+
+    options = {
+        "history_system": "tuned",
+        "history_corpus": folder / "talks.jsonl",
+        "history_more_than": 2,
+        "bertscore": folder / "encoder",
+        "judge_contexts": 3,
+        "judge_model": "tiny",
+    }
+    with chat_server(rates) as server:
+        printed = launch(folder, folder / "out", judge_url=server.url, **options)
+        asked = len(server.bodies)
+    return {"printed": printed, "options": {**options, "judge_url": server.url}, "asked": asked}
+
+
+def test_results_have_every_row_with_counts_intervals_and_provenance(folder, finished):
+    results = json.loads((folder / "out" / "results.json").read_text())
+    corpus = results["corpora"]["talks"]
+    assert corpus["contexts"] == 8 and list(corpus["systems"]) == ["bare", "tuned"]
+    measured = corpus["systems"]["tuned"]
+    for name in ("emotional_similarity (own)", "emotion_accuracy (other)", "bertscore_f1", "perplexity", "bleu"):
+        row = measured[name]
+        assert row["n"] == 8 and row["low"] <= row["value"] <= row["high"]
+    pair = corpus["comparisons"]["tuned - bare"]
+    assert 0 < pair["all"]["perplexity"]["p"] <= 1
+    assert pair["length_matched"] is None and pair["length_matched_contexts"] <= 8
+    assert set(results["history"]["variants"]) == {"none", "last_k", "mean_pooled", "other", "own", "full"}
+    assert results["history"]["variants"]["full"]["above_full"]["value"] == 0
+    digests = {one["digest"] for one in {**results["systems"], **results["instruments"]}.values()}
+    assert len(digests) == 5 and results["versions"]["transformers"]
+    assert corpus["judge"]["pairs"]["tuned - bare"]["contexts"] == 3 and finished["asked"] == 6
+
+
+def test_tables_plots_and_replies_are_written(folder, finished):
+    assert "emotional similarity (own)" in finished["printed"]
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in (folder / "out" / "plots").iterdir())
+    lines = [json.loads(line) for line in (folder / "out" / "replies.jsonl").read_text().splitlines()]
+    assert len(lines) == 8 and set(lines[0]["replies"]) == {"bare", "tuned"} and lines[0]["gold"].startswith("turn")
+
+
+def test_from_the_cache_it_writes_the_same_bytes(folder, finished):
+    """Also the judge, whose server is gone."""
+    before = {name: (folder / "out" / name).read_bytes() for name in ("results.json", "replies.jsonl", "cache.jsonl")}
+    launch(folder, folder / "out", **finished["options"])
+    assert {name: (folder / "out" / name).read_bytes() for name in before} == before
+
+
+def test_a_killed_run_goes_on(folder, finished):
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command(folder, folder / "killed"), cwd=folder, **quiet)
+    cache = folder / "killed" / "cache.jsonl"
+    deadline = time.monotonic() + 300
+    while not (cache.exists() and len(cache.read_bytes().splitlines()) >= 3):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = cache.read_bytes()
+    assert not (folder / "killed" / "results.json").exists()
+    launch(folder, folder / "killed")
+    assert cache.read_bytes().startswith(kept[: kept.rfind(b"\n") + 1])
+    whole = (folder / "out" / "cache.jsonl").read_text().splitlines()
+    assert set(cache.read_text().splitlines()) <= set(whole)
+    resumed, uninterrupted = (
+        json.loads((folder / name / "results.json").read_text())["corpora"]["talks"] for name in ("killed", "out")
+    )
+    for part in ("bleu", "perplexity", "emotional_similarity (own)"):
+        assert resumed["systems"]["tuned"][part] == uninterrupted["systems"]["tuned"][part]
+
+
+def recipe():
+    spec = importlib.util.spec_from_file_location("evaluate_recipe", RECIPE)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "at least one"),
+        ({"systems": ["a=x", "a=y"]}, "each name once"),
+        ({"systems": ["a=x"], "history_system": "b"}, "history_system b is none of the systems a"),
+        ({"systems": ["a=x"], "judge_url": "http://127.0.0.1/v1"}, "needs --judge_model"),
+    ],
+)
+def test_what_would_end_badly_is_said_before_any_work(options, said, tmp_path):
+    module = recipe()
+    with pytest.raises(ValueError, match=said):
+        module.main(module.ScriptArguments(output_dir=str(tmp_path / "none"), **options))
+    assert not (tmp_path / "none").exists()
