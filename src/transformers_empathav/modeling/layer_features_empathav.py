@@ -5,6 +5,10 @@ from torch import nn
 from transformers import initialization as init
 
 
+# How fast the statistics' projection learns, beside the Q-Former, from zero; chosen on RAVDESS (docs/emotion.md).
+GAIN = 12.0
+
+
 class LayerMix(nn.Module):
     """
     A learned convex combination of an encoder's layers; equal shares before training.
@@ -66,7 +70,7 @@ class LayerStatistics(nn.Module):
     def forward(self, layers: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """`(clips, layers, tokens, width)`, of which `mask` `(clips, tokens)` counts, to `(clips, out_width)`."""
         found = self.dropout((statistics(layers, mask) - self.channel_shift) * self.channel_scale).to(layers.dtype)
-        return torch.einsum("clsw,lswo->co", found, self.weight) / found[0].numel() ** 0.5
+        return torch.einsum("clsw,lswo->co", found, self.weight) * GAIN / found[0].numel() ** 0.5
 
     @torch.no_grad()
     def fit(self, mean: torch.Tensor, spread: torch.Tensor):
