@@ -1,10 +1,14 @@
 """The assembled smollm2-135m checkpoint with its real backbones; none of its new parts need be trained."""
 
+import os
+from dataclasses import replace
+
 import pytest
 import torch
 
 from helpers import encode, frames, sound, user
 from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
+from transformers_empathav.data.clips import load_clip_corpus
 from transformers_empathav.training.reconstruction import ReconstructionCollator, text_losses
 
 
@@ -83,3 +87,26 @@ def test_a_trained_memory_carries_what_was_said(reference):
         own = text_losses(model, batch, vectors=memory.flat())[0].mean()
         other = text_losses(model, batch, vectors=memory.vectors.roll(1, dims=0).flatten(0, 1))[0].mean()
     assert other - own > 0.5
+
+
+@pytest.mark.skipif("EMPATHAV_DATA" not in os.environ, reason="EMPATHAV_DATA names no folder of clips")
+def test_the_predicted_emotion_moves_with_the_voice(reference):
+    """Of two filmed clips of different emotions the voices are exchanged, and each voice takes its emotion along."""
+    model, processor = reference
+    if not is_trained(model.model.extractor.embedding_projection):
+        pytest.skip("the extractor of this checkpoint is not trained")
+    clips = {}
+    for item in load_clip_corpus("av_clips/faces"):
+        clips.setdefault(item["messages"][-1]["emotion"], item["messages"][-1]["content"][0]["path"])
+    emotions = ["angry", "happy", "fearful", "sad"]
+    decoded = [processor.load_clip(clips[emotion])[0] for emotion in emotions]
+    exchanged = [replace(clip, audio=decoded[index - 1].audio) for index, clip in enumerate(decoded)]
+    voices = [emotions[index - 1] for index in range(len(emotions))]
+
+    own, other = (
+        model.predict_emotion(**encode(processor, *[[user(("video", [clip]))] for clip in windows])).detach()
+        for windows in (decoded, exchanged)
+    )
+    column = [model.config.emotion_labels.index(emotion) for emotion in voices]
+    gained = torch.stack([other[row, label] - own[row, label] for row, label in enumerate(column)])
+    assert (gained > 0).all()
