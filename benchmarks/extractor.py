@@ -50,7 +50,7 @@ def voices(count, folder):
 
     return [
         clip_item(
-            write_clip(Path(folder) / f"{index}.mp4", seconds=3.5, fps=None, frequency=100 + 7 * index),
+            write_clip(Path(folder) / f"{index}.m4a", seconds=3.5, fps=None, frequency=100 + 7 * index),
             EMOTION_LABELS[index % len(EMOTION_LABELS)],
         )
         for index in range(count)
