@@ -84,6 +84,9 @@ class ScriptArguments:
     top_p: float = field(default=0.95, metadata={"help": "Probability that tokens are drawn from."})
     max_new_tokens: int = field(default=64, metadata={"help": "Longest reply."})
     rows_per_batch: int = field(default=1, metadata={"help": "Contexts written at once, seven replies each."})
+    dtype: str | None = field(
+        default=None, metadata={"help": "Of the writer's weights in this process; on a CPU float32 by default."}
+    )
     concurrency: int = field(default=8, metadata={"help": "Contexts that a server works on at once."})
     requests_per_second: float | None = field(default=None, metadata={"help": "Bound on requests to a server."})
     timeout: float = field(default=120.0, metadata={"help": "Seconds to wait for an answer of a server."})
@@ -148,7 +151,7 @@ def write(script: ScriptArguments, rows: list[dict], folder: Path, adapter: str 
     """Writes what the journal in `folder` lacks, and gives the replies of every row."""
     sampling = Sampling(script.temperature, script.top_p, script.max_new_tokens)
     names = ("corpora", "split", "max_turns", "writer", "seed", "system_prompt")
-    names += ("extra_body",) if script.server else ("rows_per_batch",)
+    names += ("extra_body",) if script.server else ("rows_per_batch", "dtype")
     settings = {name: getattr(script, name) for name in names} | asdict(sampling)
     settings |= {"server": bool(script.server), "adapter": adapter, "adapter_sha256": adapter_digest(adapter)}
     journal = Journal(folder, settings, state.process_index)
@@ -170,7 +173,7 @@ def write(script: ScriptArguments, rows: list[dict], folder: Path, adapter: str 
                 extra_body=json.loads(script.extra_body or "{}"),
             )
         else:
-            engine = TransformersEngine(script.writer, adapter, sampling, state.device)
+            engine = TransformersEngine(script.writer, adapter, sampling, state.device, script.dtype)
         write_replies(
             engine,
             rows,

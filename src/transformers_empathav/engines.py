@@ -50,6 +50,8 @@ class TransformersEngine:
         adapter (`str` or `os.PathLike`, *optional*): A PEFT adapter for it, merged in.
         sampling ([`Sampling`]): How replies are drawn.
         device (`str` or `torch.device`, *optional*): CUDA where there is one by default.
+        dtype (`str`, *optional*): Of the weights, `"bfloat16"` for example. By default the checkpoint's own, and on a
+            CPU float32: where bfloat16 is emulated, float32 is several times faster.
 
     Raises:
         `ValueError`: the model has no chat template.
@@ -63,11 +65,13 @@ class TransformersEngine:
         adapter: str | os.PathLike | None = None,
         sampling: Sampling = Sampling(),  # noqa: B008 (it is frozen)
         device: str | torch.device | None = None,
+        dtype: str | None = None,
     ):
         self.sampling = sampling
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        # Few CPUs multiply in bfloat16; where it is emulated, float32 is several times faster.
-        dtype = torch.float32 if self.device.type == "cpu" else "auto"
+        if dtype is None:
+            dtype = "float32" if self.device.type == "cpu" else "auto"
+        dtype = dtype if dtype == "auto" else getattr(torch, dtype)
         self.reads_clips = isinstance(AutoConfig.from_pretrained(checkpoint), EmpathAVConfig)
         if self.reads_clips:
             model, self.processor = load_model(checkpoint, dtype), EmpathAVProcessor.from_pretrained(checkpoint)

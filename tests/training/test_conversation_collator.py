@@ -127,6 +127,17 @@ def test_rows_that_cannot_fit_are_named_or_left_out_and_counted(processor, caplo
     assert not ConversationCollator(processor, PAIR, max_length=40).usable(rows)
 
 
+def test_rows_whose_memory_alone_does_not_fit_are_left_out_too(processor, caplog):
+    said = [{"role": role, "content": "go on"} for role in ("user", "assistant")]
+    rows = [{**pair(f"{turns}"), "prompt": said * turns + said[:1]} for turns in (1, 20, 200)]
+    collator = ConversationCollator(processor, PAIR, max_length=400)
+    kept = collator.usable(rows)
+    assert [row["id"] for row in kept] == ["1", "20"]
+    collator(kept)
+    with pytest.raises(ValueError, match="Row 200 cannot be used: .* of them memory"):
+        collator(rows)
+
+
 @pytest.mark.parametrize(
     "change, told",
     [

@@ -121,7 +121,8 @@ class ConversationCollator:
             with naming(row):
                 newest = [*row["prompt"][-1:], *(message for name in self.replies for message in row[name])]
                 letters = sum(len(text_of(message).encode()) for message in newest)
-                fits = letters + ROOM_FOR_MARKERS < longest or self._least(row) <= longest
+                memory = self.processor.memory_tokens_per_utterance * len(row["prompt"])
+                fits = letters + memory + ROOM_FOR_MARKERS < longest or self._least(row) <= longest
             if fits:
                 kept.append(index)
             else:
