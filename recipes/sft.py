@@ -9,13 +9,15 @@ Response tuning: an adapter (LoRA) on the language model learns to write the rep
     accelerate launch recipes/sft.py --config recipes/configs/sft_tags_smollm2-135m.yaml
 
 The first needs nothing: it makes a tiny random checkpoint, clips and replies of its own. The last trains a writer of
-replies on demand: the prompt ends with the emotion that the reply shall have, in brackets, and of the corpora those
-replies are read that a person labelled (MELD's). Corpora are `meld`, `empathetic_dialogues` and `esconv` in the folder
-that EMPATHAV_DATA names, or your own JSON lines. Interrupted, the same command with `--resume_from_checkpoint true`
-goes on where the last checkpoint was written.
+replies on demand: the prompt ends with the emotion that the reply shall have, in brackets. A person labelled MELD's
+replies; others are left out, or with `--tag_scorer` a classifier names their emotion, so that the writer learns to
+write as the people of that corpus do. Corpora are `meld`, `empathetic_dialogues` and `esconv` in the folder that
+EMPATHAV_DATA names, or your own JSON lines. Interrupted, the same command with `--resume_from_checkpoint true` goes on
+where the last checkpoint was written.
 """
 
 import logging
+import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,9 +25,11 @@ from accelerate import PartialState
 from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
+from transformers_empathav import EMOTION_LABELS
 from transformers_empathav.backbones.tiny_data import save_tiny_checkpoint, tiny_conversations
 from transformers_empathav.data.dialogues import load_corpus
-from transformers_empathav.data.replies import bracketed, reply_rows
+from transformers_empathav.data.replies import bracketed, reply_rows, text_of
+from transformers_empathav.emotional_similarity import EmotionScorer
 from transformers_empathav.training.adapters import (
     AdapterArguments,
     feature_cache,
@@ -35,6 +39,7 @@ from transformers_empathav.training.adapters import (
     with_adapter,
 )
 from transformers_empathav.training.conversation_collator import ConversationCollator
+from transformers_empathav.training.emotion_scorer import scorer_directory
 from transformers_empathav.training.response_trainer import ResponseTrainer
 from transformers_empathav.training.throughput import ThroughputCallback
 
@@ -55,6 +60,10 @@ class ScriptArguments(AdapterArguments):
         default=False,
         metadata={"help": "Whether the prompt says the emotion of the reply; those without one are left out."},
     )
+    tag_scorer: str | None = field(
+        default=None, metadata={"help": "Classifier (see emotion_scorer.py) that names it where no person did."}
+    )
+    train_rows: int | None = field(default=None, metadata={"help": "Rows to train on, drawn at random; all else."})
 
 
 def main(script: ScriptArguments, training: TrainingArguments):
@@ -63,8 +72,8 @@ def main(script: ScriptArguments, training: TrainingArguments):
     if script.tiny:
         trained, held_out = make_tiny(script, Path(training.output_dir) / "tiny")
     else:
-        trained = rows(script, script.corpora, "train")
-        held_out = rows(script, [script.eval_corpus], "dev")[: script.eval_rows]
+        trained = rows(script, script.corpora, "train", script.train_rows, training.seed)
+        held_out = rows(script, [script.eval_corpus], "dev", script.eval_rows, training.seed)
     model, processor = load_base(script, training.push_to_hub)
     collator = ConversationCollator(
         processor,
@@ -86,19 +95,34 @@ def main(script: ScriptArguments, training: TrainingArguments):
     finish(trainer, processor, script.checkpoint if script.merge else None)
 
 
-def rows(script: ScriptArguments, corpora: list[str], split: str) -> list[dict]:
+def rows(
+    script: ScriptArguments, corpora: list[str], split: str, most: int | None = None, seed: int = 0
+) -> list[dict]:
     """Prompts and replies of corpora, with the emotion of the reply in the prompt where that is asked for."""
     conversations = [item for name in corpora for item in load_corpus(name, split)]
     found = reply_rows(conversations, script.max_turns, script.min_words)
-    if script.emotion_tags:
+    if script.emotion_tags and script.tag_scorer is None:
         found = [row for row in found if row["emotion"] is not None]
-        found = [{**row, "prompt": bracketed(row["prompt"], row["emotion"])} for row in found]
     if not found:
         raise ValueError(
             f"{', '.join(corpora)} ({split}) has no reply to train on: give conversations in which an assistant "
-            "answers a user" + (", with the emotion of the reply (emotion_tags)." if script.emotion_tags else ".")
+            "answers a user" + (", with the emotion of the reply, or a tag_scorer." if script.emotion_tags else ".")
         )
+    if most is not None:
+        found = random.Random(seed).sample(found, min(most, len(found)))
+    if script.emotion_tags:
+        found = [{**row, "prompt": bracketed(row["prompt"], tag)} for row, tag in zip(found, tags(script, found))]
     return [{name: row[name] for name in ("id", "prompt", "completion")} for row in found]
+
+
+def tags(script: ScriptArguments, found: list[dict]) -> list[str]:
+    """The emotion of each reply: a person's label, else the classifier's likeliest."""
+    unlabelled = [text_of(row["completion"][0]) for row in found if row["emotion"] is None]
+    named = iter(())
+    if unlabelled:
+        scores = EmotionScorer(scorer_directory(script.tag_scorer))(unlabelled)
+        named = iter(EMOTION_LABELS[index] for index in scores.argmax(axis=1))
+    return [row["emotion"] or next(named) for row in found]
 
 
 def make_tiny(script: ScriptArguments, folder: Path) -> tuple[list[dict], list[dict]]:

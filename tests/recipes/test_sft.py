@@ -4,6 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from transformers import AutoModelForCausalLM, AutoProcessor
 from trl import TrlParser
@@ -46,7 +47,7 @@ def test_from_nothing_to_a_model_that_answers(recipe, tmp_path):
     assert "sft" in (tmp_path / "README.md").read_text()
 
 
-def test_json_lines_of_ones_own_and_the_emotion_of_the_reply_in_the_prompt(recipe, tmp_path):
+def test_json_lines_of_ones_own_and_the_emotion_of_the_reply_in_the_prompt(recipe, tmp_path, monkeypatch):
     save_tiny_checkpoint(tmp_path / "tiny")
     (tmp_path / "talks.jsonl").write_text((json.dumps({"id": "talk", "messages": TALK}) + "\n") * 2)
     options = ["--checkpoint", tmp_path / "tiny", "--corpora", tmp_path / "talks.jsonl"]
@@ -61,10 +62,18 @@ def test_json_lines_of_ones_own_and_the_emotion_of_the_reply_in_the_prompt(recip
     )
     recipe.main(script, training)
     assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
+    monkeypatch.setattr(recipe, "scorer_directory", str)
+    monkeypatch.setattr(recipe, "EmotionScorer", lambda path: lambda texts: np.eye(7)[[3] * len(texts)])  # happy
+    guessed, _ = parse(recipe, *options, "--emotion_tags", "true", "--tag_scorer", "any")
+    tagged = recipe.rows(guessed, guessed.corpora, "train")
+    said = [row["prompt"][-1]["content"] for row in tagged if row["id"] == "talk-1"]
+    assert all("[sad]" in words for words in said)  # a person's label is never overruled
+    assert all("[happy]" in row["prompt"][-1]["content"] for row in tagged if row["id"] == "talk-3")
+    assert len(tagged) == 4 and len(recipe.rows(guessed, guessed.corpora, "train", 3)) == 3
     plain, _ = parse(recipe, *options)
     assert len(recipe.rows(plain, plain.corpora, "train")) == 4
     (tmp_path / "talks.jsonl").write_text(json.dumps({"messages": TALK[2:]}) + "\n")
-    with pytest.raises(ValueError, match="no reply to train on(.|\n)*emotion_tags"):
+    with pytest.raises(ValueError, match="no reply to train on.* or a tag_scorer"):
         recipe.rows(script, script.corpora, "train")
 
 
