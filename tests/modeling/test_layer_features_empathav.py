@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from transformers_empathav.modeling.layer_features_empathav import GAIN, LayerMix, LayerStatistics, statistics
+from transformers_empathav.modeling.layer_features_empathav import LayerMix, LayerStatistics, statistics
 
 
 @pytest.fixture
@@ -45,10 +45,10 @@ def test_what_is_hidden_does_not_count(layers, mask):
 
 def test_statistics_are_standardised_and_projected_together(layers, mask):
     module = awake()
-    module.fit(statistics(layers, mask).mean(dim=0), statistics(layers, mask).std(dim=0))
+    mean, spread = statistics(layers, mask).mean(dim=0), statistics(layers, mask).std(dim=0)
+    module.fit(mean, spread, gain=3.0)
 
-    standardised = (statistics(layers, mask) - module.channel_shift) * module.channel_scale
-    expected = standardised.flatten(1) @ module.weight.flatten(0, 2) * GAIN / 16**0.5
+    expected = ((statistics(layers, mask) - mean) / spread).flatten(1) @ module.weight.flatten(0, 2) * 3 / 16**0.5
     assert torch.allclose(module(layers, mask), expected, atol=1e-4)
 
 

@@ -121,3 +121,42 @@ def test_disturbed_clips_are_judged_by_the_fold_that_did_not_train_on_them(recip
 
     with pytest.raises(ValueError, match="--folds"):
         robustness.main(robustness.ScriptArguments(str(place), str(place / "tiny")))
+
+
+def test_settings_are_chosen_on_training_speakers_alone(recipe, place, monkeypatch):
+    heard, chosen = [], []
+    train = recipe.train
+
+    def spied(script, training, wrapped, cache, items):
+        heard.append({item["messages"][-1]["speaker"] for item in items})
+        chosen.append((script.statistics_gain, training.weight_decay, training.num_train_epochs))
+        return train(script, training, wrapped, cache, items)
+
+    monkeypatch.setattr(recipe, "train", spied)
+    choices = ["statistics_gain=1 weight_decay=0.5", "statistics_gain=3 weight_decay=0.25"]
+    arguments = ["--folds", 2, "--choice_groups", 1, "--warmup_epochs", 2, "--choices", *choices]
+    output = run(recipe, place, "chosen", *arguments)
+    assert heard == [{"s3"}, {"s3"}, {"s1", "s3"}, {"s2"}, {"s2"}, {"s0", "s2"}]
+    for fold in range(2):
+        found = json.loads((output / f"fold{fold}" / "choice.json").read_text())
+        assert set(found) == set(choices)
+        best = max(choices, key=found.get)
+        tried, final = chosen[3 * fold : 3 * fold + 2], chosen[3 * fold + 2]
+        assert tried == [(1, 0.5, 2), (3, 0.25, 2)]
+        assert final == ({choices[0]: (1, 0.5, 1), choices[1]: (3, 0.25, 1)}[best])
+    # What was chosen is not chosen again, and training begins where it would have begun without a choice.
+    (output / "fold1" / "predictions.json").unlink()
+    heard.clear()
+    run(recipe, place, "chosen", *arguments, "--resume_from_checkpoint", "true")
+    assert heard == [{"s0", "s2"}]
+    settings = [word for pair in best.split() for word in f"--{pair}".split("=")]
+    run(recipe, place, "alone", "--folds", 2, "--warmup_epochs", 2, *settings)
+    first, second = (
+        json.loads((place / run / "fold1" / "predictions.json").read_text()) for run in ("chosen", "alone")
+    )
+    assert first == second
+
+
+def test_a_choice_of_something_else_is_refused(recipe, place):
+    with pytest.raises(ValueError, match="colour=2 is no number of this recipe"):
+        run(recipe, place, "none", "--choices", "copies=1 colour=2")

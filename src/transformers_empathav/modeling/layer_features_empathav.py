@@ -5,10 +5,6 @@ from torch import nn
 from transformers import initialization as init
 
 
-# How fast the statistics' projection learns, beside the Q-Former, from zero; chosen on RAVDESS (docs/emotion.md).
-GAIN = 12.0
-
-
 class LayerMix(nn.Module):
     """
     A learned convex combination of an encoder's layers; equal shares before training.
@@ -70,13 +66,16 @@ class LayerStatistics(nn.Module):
     def forward(self, layers: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """`(clips, layers, tokens, width)`, of which `mask` `(clips, tokens)` counts, to `(clips, out_width)`."""
         found = self.dropout((statistics(layers, mask) - self.channel_shift) * self.channel_scale).to(layers.dtype)
-        return torch.einsum("clsw,lswo->co", found, self.weight) * GAIN / found[0].numel() ** 0.5
+        return torch.einsum("clsw,lswo->co", found, self.weight) / found[0].numel() ** 0.5
 
     @torch.no_grad()
-    def fit(self, mean: torch.Tensor, spread: torch.Tensor):
-        """Takes mean and standard deviation of each statistic over training clips, both `(layers, 2, width)`."""
+    def fit(self, mean: torch.Tensor, spread: torch.Tensor, gain: float = 1.0):
+        """
+        Takes mean and standard deviation of each statistic over training clips, both `(layers, 2, width)`. With a
+        larger `gain` the projection learns faster, beside the Q-Former, from zero.
+        """
         self.channel_shift.copy_(mean)
-        self.channel_scale.copy_(1 / spread.clamp(min=1e-4))
+        self.channel_scale.copy_(gain / spread.clamp(min=1e-4))
 
 
 def statistics(layers: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -20,24 +20,15 @@ class EmotionTraining(nn.Module):
         model ([`EmpathAVForCausalLM`]): Its language model may be in a type of half the size.
         modality_dropout (`float`): Share of the clips with sound and frames that lose one of them in training.
         time_masking (`float`): Longest stretch of a clip's sound that is hidden in training, as a share of the clip.
-        feature_dropout (`float`): Share of the encoders' channels that are hidden in training.
     """
 
-    def __init__(
-        self,
-        model: EmpathAVForCausalLM,
-        modality_dropout: float = 0.0,
-        time_masking: float = 0.0,
-        feature_dropout: float = 0.0,
-    ):
+    def __init__(self, model: EmpathAVForCausalLM, modality_dropout: float = 0.0, time_masking: float = 0.0):
         super().__init__()
         self.model = model.requires_grad_(False)
         self.modality_dropout, self.time_masking = modality_dropout, time_masking
         self.through_language_model = True
         for name, parameter in self.extractor.float().named_parameters():
             parameter.requires_grad_("_tower." not in name)
-        for name in ("audio_mix", "vision_mix", "audio_statistics", "vision_statistics"):
-            getattr(self.extractor, name).dropout.p = feature_dropout
         config = model.config
         if config.emotion_prompt_ids is None or config.emotion_label_ids is None:
             raise ValueError(
@@ -73,6 +64,11 @@ class EmotionTraining(nn.Module):
                 media["input_features_mask"] = mask_spans(media["input_features_mask"], self.time_masking)
         vectors = self.extractor(**media)
         return self.label_scores(vectors, clips) if self.through_language_model else self.nearest(vectors, clips)
+
+    def hide(self, share: float):
+        """From now on training hides `share` of the encoders' channels and of their statistics."""
+        for name in ("audio_mix", "vision_mix", "audio_statistics", "vision_statistics"):
+            getattr(self.extractor, name).dropout.p = share
 
     @torch.no_grad()
     def begin(self):

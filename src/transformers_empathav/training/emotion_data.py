@@ -101,10 +101,10 @@ def stack_features(windows: list[ClipFeatures]) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def fit_features(model: EmpathAVForCausalLM, dataset: EmotionDataset):
+def fit_features(model: EmpathAVForCausalLM, dataset: EmotionDataset, gain: float = 1.0):
     """
     Fits the centre and spread of the encoders' channels, and of their statistics over a clip, to the clips of a
-    training side; done before training.
+    training side; done before training. `gain` is how fast the statistics' projection then learns.
     """
     extractor = model.model.extractor
     parts = {
@@ -126,7 +126,7 @@ def fit_features(model: EmpathAVForCausalLM, dataset: EmotionDataset):
         mean = (shares * means).sum(dim=0)
         spread = ((shares * (spreads.square() + means.square())).sum(dim=0) - mean.square()).clamp(min=0).sqrt()
         mix.fit(mean, spread)
-        over_time.fit(clips.mean(dim=0), clips.std(dim=0, correction=0))
+        over_time.fit(clips.mean(dim=0), clips.std(dim=0, correction=0), gain)
 
 
 def statistics_of(features: torch.Tensor) -> torch.Tensor:
