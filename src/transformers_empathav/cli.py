@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -81,6 +82,7 @@ def assemble(
     trained: Annotated[
         Path | None, typer.Option(help="Trained parts to lay over; checkpoints/<preset> where that exists.")
     ] = None,
+    adapter: Annotated[Path | None, typer.Option(help="PEFT adapter of this checkpoint, to merge in.")] = None,
 ):
     """Make a checkpoint directory out of pretrained parts."""
     from .backbones.assemble import assemble as make
@@ -89,7 +91,8 @@ def assemble(
     if trained is None and any(default.glob("*.safetensors")) and (llm, audio, vision) == (None, None, None):
         trained = default
     with one_line_errors():
-        make(output, preset, source, llm, audio, vision, trained, say=lambda line: print(line, file=sys.stderr))
+        say = partial(print, file=sys.stderr)
+        make(output, preset, source, llm, audio, vision, trained, adapter, say)
 
 
 @app.command()

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from peft import get_peft_model
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import (
     HubertConfig,
@@ -31,6 +32,7 @@ from transformers_empathav.backbones.assemble import assemble
 from transformers_empathav.backbones.tiny import tiny_config, tiny_processor, tiny_tokenizer
 from transformers_empathav.card_checks import card_problems, read_card
 from transformers_empathav.cards import write_card
+from transformers_empathav.training.lora import language_model_lora
 
 
 class Sources:
@@ -279,6 +281,34 @@ def test_damaged_or_absent_parts_are_refused(sources, tmp_path):
 
 
 # The card
+
+
+@torch.no_grad()
+def test_an_adapter_is_merged_into_the_language_model(assembled, sources, tmp_path):
+    base = EmpathAVForCausalLM.from_pretrained(assembled, dtype=torch.float32)
+    torch.manual_seed(0)
+    adapted = get_peft_model(base, language_model_lora(2))
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            parameter.normal_(std=0.1)
+    adapted.save_pretrained(tmp_path / "adapter")
+    folder = quiet(tmp_path / "tuned", adapter=tmp_path / "adapter", **sources.names())
+    tuned = EmpathAVForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    inputs = encode(EmpathAVProcessor.from_pretrained(folder), [user("I lost my job.")])
+    expected = adapted.eval()(**inputs).logits
+    assert relative_error(tuned(**inputs).logits, expected) < 0.02  # weights are stored in bfloat16
+    with adapted.disable_adapter():
+        assert relative_error(adapted(**inputs).logits, expected) > 0.1
+    assert json.loads((folder / "assembly.json").read_text())["adapter"]
+    with pytest.raises(ValueError, match="There is no adapter at"):
+        quiet(tmp_path / "none", adapter=tmp_path, **sources.names())
+    weights = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    save_file(
+        {f"stray.{name}": value for name, value in weights.items()}, tmp_path / "adapter/adapter_model.safetensors"
+    )
+    with pytest.raises(ValueError, match="does not fit this model .stray."):
+        quiet(tmp_path / "none", adapter=tmp_path / "adapter", **sources.names())
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_checkpoint_has_a_card_and_what_its_trained_parts_say(assembled, sources, tmp_path):

@@ -63,6 +63,7 @@ def assemble(
     audio: str | None = None,
     vision: str | None = None,
     trained: str | os.PathLike | None = None,
+    adapter: str | os.PathLike | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     r"""
@@ -81,13 +82,16 @@ def assemble(
         trained (`str` or `os.PathLike`, *optional*):
             Directory of trained parts (`compressor.safetensors`, `extractor.safetensors`) that are laid over; their
             `LICENSE` comes along, and what `card.yaml` says of them goes into the card.
+        adapter (`str` or `os.PathLike`, *optional*):
+            Directory of a PEFT adapter that was trained on this checkpoint; its weights are merged in.
         say (`Callable`, *optional*): Called with each line of progress.
 
     Returns:
         `Path`: The directory.
 
     Raises:
-        ValueError: an unknown preset or source, parts that do not fit, or a directory that holds something else.
+        ValueError: an unknown preset or source, parts or an adapter that do not fit, or a directory that holds
+            something else.
     """
     if preset not in PRESETS:
         raise ValueError(f"Unknown preset {preset!r}: choose from {', '.join(PRESETS)}.")
@@ -106,6 +110,7 @@ def assemble(
         "preset": preset,
         "parts": asdict(parts),
         "trained": {path.name: sha256(path) for path in overlays},
+        "adapter": None if adapter is None else sha256(adapter_weights(adapter)),
         "version": __version__,
         "code": code_digest(),
     }
@@ -122,6 +127,9 @@ def assemble(
         for path in overlays:
             load_part(model, path.stem, path)
             say(f"Laid over {path.name}, a trained part.")
+        if adapter is not None:
+            model = merge_adapter(model, adapter)
+            say(f"Merged the adapter {adapter}.")
         say("Saving ...")
         to_saved_dtype(model).save_pretrained(target)
         processor.save_pretrained(target)
@@ -238,6 +246,30 @@ def to_saved_dtype(model: EmpathAVForCausalLM) -> EmpathAVForCausalLM:
         owner, _, own = name.rpartition(".")
         setattr(model.get_submodule(owner), own, value)
     return model
+
+
+def adapter_weights(directory: str | os.PathLike) -> Path:
+    """The weights of a PEFT adapter."""
+    path = Path(directory) / "adapter_model.safetensors"
+    if not path.is_file():
+        raise ValueError(f"There is no adapter at {directory}: give a directory with {path.name}.")
+    return path
+
+
+def merge_adapter(model: EmpathAVForCausalLM, directory: str | os.PathLike) -> EmpathAVForCausalLM:
+    """The model with an adapter in its weights; one of another model is refused."""
+    from peft import PeftConfig, PeftModel
+    from safetensors.torch import load_file
+
+    weights = load_file(adapter_weights(directory))
+    adapted = PeftModel(model, PeftConfig.from_pretrained(str(directory)))
+    own = {name.replace(".default.", "."): tensor.shape for name, tensor in adapted.state_dict().items()}
+    if strange := [name for name, tensor in weights.items() if own.get(name) != tensor.shape]:
+        raise ValueError(
+            f"The adapter {directory} does not fit this model ({', '.join(strange[:3])}): it was trained on another."
+        )
+    adapted.load_adapter(str(directory), "default")
+    return adapted.merge_and_unload()
 
 
 def trained_parts(directory: str | os.PathLike | None) -> list[Path]:
