@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from transformers import TrainingArguments
+from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
 from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
 from transformers_empathav.data.dialogues import load_corpus, windows
-from transformers_empathav.trained_parts import load_part, part_file, save_part
+from transformers_empathav.trained_parts import load_part, part_file, renew_part, save_part
 from transformers_empathav.training.reconstruction import (
     CompressorTrainer,
     Reconstruction,
@@ -48,7 +48,7 @@ class ScriptArguments:
     emotions: bool = field(default=False, metadata={"help": "Whether emotions of messages are read, as in use."})
     eval_windows: int = field(default=128, metadata={"help": "Windows of the dev split that are evaluated."})
     compressor: str | None = field(
-        default=None, metadata={"help": "Trained compressor to begin from, a safetensors file."}
+        default=None, metadata={"help": "Trained compressor to go on with, a safetensors file; else begun anew."}
     )
     llm_dtype: str = field(
         default="bfloat16", metadata={"help": "Of the frozen weights; float32 where a CPU is faster in it."}
@@ -60,6 +60,7 @@ class ScriptArguments:
 
 def main(script: ScriptArguments, training: TrainingArguments):
     logging.basicConfig(level=logging.INFO)
+    set_seed(training.seed)
     model = EmpathAVForCausalLM.from_pretrained(script.checkpoint, dtype=getattr(torch, script.llm_dtype))
     processor = EmpathAVProcessor.from_pretrained(script.checkpoint)
     if script.attn_implementation is not None:
@@ -68,6 +69,7 @@ def main(script: ScriptArguments, training: TrainingArguments):
     if script.compressor is not None:
         load_part(model, "compressor", script.compressor)
     else:
+        renew_part(model, "compressor", processor.tokenizer)
         model.model.compressor.open()
 
     conversations = [item for name in script.corpora for item in load_corpus(name, "train")]

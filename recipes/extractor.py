@@ -37,7 +37,7 @@ from transformers_empathav.evaluation.emotion_report import (
     write_predictions,
     write_report,
 )
-from transformers_empathav.trained_parts import load_part, part_file, save_part, trained_tensors
+from transformers_empathav.trained_parts import load_part, part_file, renew_part, save_part, trained_tensors
 from transformers_empathav.training.augmentation import Disturbance
 from transformers_empathav.training.emotion import EmotionTraining
 from transformers_empathav.training.emotion_data import EmotionCollator, EmotionDataset, fit_features
@@ -93,7 +93,7 @@ class ScriptArguments:
         default=0.0, metadata={"help": "Epochs towards the embeddings of the labels, before the LLM is asked."}
     )
     baselines: bool = field(default=True, metadata={"help": "Whether the table of a cross-validation has baselines."})
-    extractor: str | None = field(default=None, metadata={"help": "Trained extractor to begin from."})
+    extractor: str | None = field(default=None, metadata={"help": "Trained extractor to go on with; else begun anew."})
     llm_dtype: str = field(
         default="bfloat16", metadata={"help": "Of the frozen weights; float32 where a CPU is faster in it."}
     )
@@ -123,6 +123,7 @@ def main(script: ScriptArguments, training: TrainingArguments):
     if script.extractor is not None:
         load_part(model, "extractor", script.extractor)
     else:
+        renew_part(model, "extractor", processor.tokenizer)
         wrapped.begin()
     folder = None if script.no_cache else script.cache
     cache = FeatureCache(model.model.extractor, processor, folder, Disturbance())

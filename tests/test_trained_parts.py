@@ -7,7 +7,14 @@ from safetensors.torch import load_file, save_file
 from transformers_empathav import EmpathAVForCausalLM
 from transformers_empathav.backbones.assemble import to_saved_dtype
 from transformers_empathav.backbones.tiny import tiny_model
-from transformers_empathav.trained_parts import TRAINED_PARTS, load_part, part_file, save_part, trained_tensors
+from transformers_empathav.trained_parts import (
+    TRAINED_PARTS,
+    load_part,
+    part_file,
+    renew_part,
+    save_part,
+    trained_tensors,
+)
 
 
 @pytest.fixture
@@ -28,6 +35,22 @@ def test_what_is_saved_is_what_is_loaded_and_encoders_stay(pair, tmp_path, part)
         if f".{part}." not in name or "_tower." in name:
             assert torch.equal(tensor, before[name]), name
     assert not [name for name in load_file(path) if "_tower." in name]
+
+
+@pytest.mark.parametrize("part", TRAINED_PARTS)
+def test_a_part_that_is_begun_anew_remembers_nothing(pair, processor, part):
+    model, other = pair
+    other.model.language_model.load_state_dict(model.model.language_model.state_dict())
+    towers = {name: tensor.clone() for name, tensor in other.state_dict().items() if "_tower." in name}
+    for each in pair:
+        torch.manual_seed(5)
+        renew_part(each, part, processor.tokenizer)
+    for name, tensor in trained_tensors(other, part).items():
+        assert torch.equal(tensor, trained_tensors(model, part)[name]), name
+    assert all(torch.equal(other.state_dict()[name], tensor) for name, tensor in towers.items())
+    scale = getattr(model.model, part).embedding_projection.scale
+    expected = model.get_input_embeddings().weight.square().mean(-1).sqrt().mean().item()
+    assert scale.item() == pytest.approx(expected)
 
 
 def test_it_can_be_saved_in_half_precision(pair, tmp_path):

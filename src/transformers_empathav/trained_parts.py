@@ -5,11 +5,14 @@ import os
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedTokenizerBase
 
 from .modeling.modeling_empathav import EmpathAVForCausalLM
 
 
 TRAINED_PARTS = ("compressor", "extractor")
+# What new vectors look like before training: a token of which a few more hardly change what the language model says.
+ANCHOR_TEXT = ","
 
 
 def part_file(part: str) -> str:
@@ -21,6 +24,26 @@ def trained_tensors(model: EmpathAVForCausalLM, part: str) -> dict[str, torch.Te
     """The weights of `part`, one of `TRAINED_PARTS`, without frozen encoders."""
     state = getattr(model.model, part).state_dict()
     return {name: tensor for name, tensor in state.items() if "_tower." not in name}
+
+
+def fit_new_part(model: EmpathAVForCausalLM, part: str, tokenizer: PreTrainedTokenizerBase):
+    """Brings the vectors of a part that is not trained to the size and the kind of the language model's embeddings."""
+    *_, anchor_id = tokenizer(ANCHOR_TEXT, add_special_tokens=False)["input_ids"]
+    own = getattr(model.model, part)
+    fitted = own.embedding_projection if part == "extractor" else own
+    fitted.fit_to(model.get_input_embeddings().weight, anchor_id)
+
+
+def renew_part(model: EmpathAVForCausalLM, part: str, tokenizer: PreTrainedTokenizerBase):
+    r"""
+    New initial values for a part, drawn by torch's seed, whatever it has learned before; frozen encoders stay.
+
+    A training that begins anew has to begin so: a checkpoint may hold a part that has seen what will be tested on.
+    """
+    own = getattr(model.model, part)
+    fresh = type(own)(model.config).state_dict()
+    own.load_state_dict({name: fresh[name] for name in trained_tensors(model, part)}, strict=False)
+    fit_new_part(model, part, tokenizer)
 
 
 def save_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike, dtype: torch.dtype | None = None):

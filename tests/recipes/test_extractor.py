@@ -86,6 +86,20 @@ def test_the_trained_part_is_laid_over_a_checkpoint(recipe, place, processor):
     assert all((model.model.extractor.state_dict()[name] == tensor).all() for name, tensor in stored.items())
 
 
+def test_a_checkpoint_whose_extractor_knows_the_test_speakers_gives_nothing_away(recipe, place, processor):
+    plain = run(recipe, place, "plain", "--save_strategy", "no")
+    trained = tiny_model(processor)
+    load_part(trained, "extractor", plain / "extractor.safetensors")
+    short_labels(trained).save_pretrained(place / "knowing")
+    processor.save_pretrained(place / "knowing")
+    again = run(recipe, place, "again", "--save_strategy", "no", "--checkpoint", place / "knowing")
+    first, second = (load_file(folder / "extractor.safetensors") for folder in (plain, again))
+    assert all(first[name].equal(second[name]) for name in first)
+    onward = ["--extractor", plain / "extractor.safetensors"]
+    third = load_file(run(recipe, place, "on", "--save_strategy", "no", *onward) / "extractor.safetensors")
+    assert not all(first[name].equal(third[name]) for name in first)
+
+
 def test_too_many_unreadable_clips_end_the_run(recipe, place):
     with pytest.raises(ValueError, match="1 of 29 clips cannot be read(.|\n)*broken"):
         run(recipe, place, "none", "--max_unreadable", 0.01)

@@ -17,7 +17,7 @@ from ..checkpoint_contents import ASSEMBLY_FILE as RECIPE_FILE
 from ..modeling.configuration_empathav import EmpathAVConfig
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
-from ..trained_parts import TRAINED_PARTS, load_part, part_file
+from ..trained_parts import TRAINED_PARTS, fit_new_part, load_part, part_file
 from . import ASR_FOLDER
 from .parts import choose_placeholders, load_audio, load_language_model, load_vision, window_seconds
 from .prompts import emotion_prompt, role_token_ids, turn_markers
@@ -25,8 +25,6 @@ from .wheels import sha256
 
 
 SYSTEM_PROMPT = "You are a kind friend. Answer warmly in one or two short sentences."
-# What new vectors look like before training: a token of which a few more hardly change what the language model says.
-ANCHOR_TEXT = ","
 
 
 @dataclass(frozen=True)
@@ -226,9 +224,8 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
     model.lm_head.load_state_dict(llm.get_output_embeddings().state_dict())
     model.model.extractor.audio_tower.load_state_dict(audio_tower.state_dict())
     model.model.extractor.vision_tower.load_state_dict(vision_tower.state_dict())
-    *_, anchor_id = tokenizer(ANCHOR_TEXT, add_special_tokens=False)["input_ids"]
-    for part in (model.model.extractor.embedding_projection, model.model.compressor):
-        part.fit_to(llm.get_input_embeddings().weight, anchor_id)
+    for part in TRAINED_PARTS:
+        fit_new_part(model, part, tokenizer)
     suppressed = model.generation_config.suppress_tokens
     model.generation_config = llm.generation_config
     model.generation_config.suppress_tokens = [*(llm.generation_config.suppress_tokens or []), *suppressed]

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# The reference checkpoint smollm2-135m and its tables, from nothing: every stage in order, each with the seed of its configuration.
+#
+#     recipes/reference.sh --cost     what each stage takes
+#     recipes/reference.sh            runs what has not left its result yet; killed, the same command goes on
+#
+# EMPATHAV_DATA names the folder with meld/, empathetic_dialogues/, esconv/, ravdess_audio/ and av_clips/. Results go to runs/ and build/.
+# Minutes are those of one core of an AMD EPYC (Zen 5, bfloat16 in hardware), which other jobs shared.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false OMP_WAIT_POLICY=passive
+cost=0 total=0
+[ "${1:-}" = --cost ] && cost=1
+[ $cost = 1 ] || : "${EMPATHAV_DATA:?names the folder of the corpora, see docs/evaluation.md}"
+
+# stage RESULT MINUTES COMMAND...: runs the command unless its result is there.
+stage() {
+    local result=$1 minutes=$2
+    shift 2
+    total=$((total + minutes))
+    if [ $cost = 1 ]; then
+        printf '%5d min  %s\n' "$minutes" "$*"
+    elif [ -e "$result" ]; then
+        echo "There already: $result"
+    else
+        echo "== $*  (about $minutes min)"
+        "$@"
+    fi
+}
+
+# recipe NAME CONFIGURATION OPTIONS...: goes on where it was interrupted.
+recipe() {
+    local name=$1 configuration=$2
+    shift 2
+    echo accelerate launch --cpu "recipes/$name.py" --config "recipes/configs/$configuration.yaml" "$@"
+}
+train() { recipe "$@" --resume_from_checkpoint true; }
+
+base=build/smollm2-135m
+# Parts of the model: language model and encoders frozen.
+stage $base/config.json 1 empathav assemble $base --preset smollm2-135m
+stage runs/compressor_0_spelling/compressor.safetensors 2 $(train compressor compressor_smollm2-135m_0_spelling)
+stage runs/compressor_1_utterances/compressor.safetensors 36 $(train compressor compressor_smollm2-135m_1_utterances)
+stage runs/compressor_2_conversations/compressor.safetensors 17 $(train compressor compressor_smollm2-135m_2_conversations)
+stage runs/extractor/extractor.safetensors 12 $(train extractor extractor_smollm2-135m --corpora ravdess_audio av_clips/faces)
+stage runs/parts 0 bash -c "mkdir runs/parts && cp runs/compressor_2_conversations/compressor.safetensors runs/extractor/extractor.safetensors runs/parts"
+stage runs/parts/assembled 1 bash -c "empathav assemble $base --trained runs/parts && touch runs/parts/assembled"
+
+# The language model: response tuning, pairs, preference training.
+stage runs/emotion_scorer_ed/report.json 6 $(train emotion_scorer emotion_scorer --corpora empathetic_dialogues --output_dir runs/emotion_scorer_ed)
+stage runs/emotion_scorer_meld/report.json 4 $(train emotion_scorer emotion_scorer --corpora meld --output_dir runs/emotion_scorer_meld)
+stage runs/sft/adapter_model.safetensors 35 $(train sft sft_smollm2-135m)
+stage runs/sft_tags/adapter_model.safetensors 15 $(train sft sft_tags_smollm2-135m)
+stage runs/pairs/table.json 20 $(recipe counter_emotional counter_emotional_smollm2-135m)
+stage runs/pairs_dev/table.json 4 $(recipe counter_emotional counter_emotional_smollm2-135m --split dev --limit 120 --output_dir runs/pairs_dev)
+for kind in random opposite; do
+    stage runs/dpo_$kind/preference.json 15 $(train epo epo_smollm2-135m --pairs runs/pairs/$kind --output_dir runs/dpo_$kind)
+done
+stage runs/epo/preference.json 15 $(train epo epo_smollm2-135m)
+
+# What it is worth.
+stage runs/evaluation/results.json 45 python recipes/evaluate.py --config recipes/configs/evaluate_smollm2-135m.yaml
+stage runs/evaluation/rendered 0 bash -c "python recipes/evaluate.py --render runs/evaluation/results.json --documents runs/evaluation/results.md && touch runs/evaluation/rendered"
+[ $cost = 0 ] || printf '%5d min  in all: %d hours and %d minutes of one core\n' $total $((total / 60)) $((total % 60))
