@@ -6,7 +6,7 @@ from datasets import load_from_disk
 
 from transformers_empathav.data.counter_emotional import Limits, TextScores
 from transformers_empathav.data.pair_dataset import pair_dataset, pair_features, save_pairs
-from transformers_empathav.data.pair_kinds import KINDS, OPPOSITE, context_rows, make_pairs
+from transformers_empathav.data.pair_kinds import KINDS, OPPOSITE, WRITTEN, context_rows, make_pairs
 from transformers_empathav.data.replies import text_of
 from transformers_empathav.evaluation.style_leak import pair_measures
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
@@ -110,6 +110,25 @@ def test_the_same_writer_wrote_both_sides(material):
     own["finish_reason"] = "length"
     pairs, counts = make_pairs("same_writer", rows, scores, replies, limits=WIDE)
     assert first["id"] not in {pair["id"] for pair in pairs}
+    assert counts["as right reply: truncated"] == counts["row without a pair"] == 1
+
+
+def test_the_written_reply_nearest_to_the_human_one_stands_for_it(material):
+    rows, _, replies, scores = material
+    pairs, _ = make_pairs("nearest_written", rows, scores, replies, limits=WIDE)
+    assert len(pairs) == len(rows)
+    for pair, row in zip(pairs, rows):
+        texts = [reply["text"] for reply in replies[row["id"]]]
+        chosen, rejected = pair["chosen"][0]["content"], pair["rejected"][0]["content"]
+        assert chosen == min(texts, key=lambda text: scores.distance(row["right"], text))
+        assert rejected == max(texts, key=lambda text: scores.distance(chosen, text))
+    nearest = next(reply for reply in replies[rows[0]["id"]] if reply["text"] == pairs[0]["chosen"][0]["content"])
+    nearest["finish_reason"] = "length"
+    again, _ = make_pairs("nearest_written", rows, scores, replies, limits=WIDE)
+    assert again[0]["chosen"] != pairs[0]["chosen"] and again[1:] == pairs[1:]
+    for reply in replies[rows[0]["id"]]:
+        reply["finish_reason"] = "length"
+    _, counts = make_pairs("nearest_written", rows, scores, replies, limits=WIDE)
     assert counts["as right reply: truncated"] == counts["row without a pair"] == 1
 
 

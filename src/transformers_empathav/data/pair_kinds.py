@@ -5,6 +5,7 @@ Kinds of preference pairs over the same contexts, so that what training gains ca
 | --- | --- | --- |
 | counter_emotional | the human reply | written for another emotion, the farthest one within the limits |
 | same_writer | written for the emotion of the human reply, by the same writer | as above, seen from that reply |
+| nearest_written | what was written, the emotionally nearest to the human reply | as above, seen from that reply |
 | human_other | the human reply | another human's reply of another emotion, the farthest one within the limits |
 | random | the human reply | any other human's reply |
 | opposite | the human reply | a human's reply in a dialogue of the opposite emotion (EmPO, arXiv 2406.19071) |
@@ -18,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..modeling.configuration_empathav import EMOTION_LABELS
-from .counter_emotional import CHOSEN, Limits, TextScores, judge
+from .counter_emotional import CHOSEN, NEARER, Limits, TextScores, judge
 from .replies import reply_rows, text_of
 
 
@@ -33,7 +34,8 @@ OPPOSITE = {
     "surprised": "happy",
 }
 ANYTHING = Limits(contextual_floor=-1.0, shortest=1e-9, longest=1e9, most_overlap=2.0)
-WRITTEN, RETRIEVED = ("counter_emotional", "same_writer"), ("human_other", "random", "opposite")
+WRITTEN = ("counter_emotional", "same_writer", "nearest_written")
+RETRIEVED = ("human_other", "random", "opposite")
 KINDS = WRITTEN + RETRIEVED
 
 
@@ -86,9 +88,10 @@ def make_pairs(
         of the pair, and all `candidates`; and how many candidates met which end, or rows without a pair.
     """
     if kind in WRITTEN:
-        offer = (same_writer if kind == "same_writer" else counter_emotional)(replies, scores, limits)
+        offers = dict(zip(WRITTEN, (counter_emotional, same_writer, nearest_written)))
+        offer = offers[kind](replies, scores, limits)
     else:
-        offers = {"human_other": human_other, "random": any_other, "opposite": opposite}
+        offers = dict(zip(RETRIEVED, (human_other, any_other, opposite)))
         offer = offers[kind](pool, scores, limits, seed)
     pairs, counts = [], Counter()
     for row in rows:
@@ -137,18 +140,43 @@ def counter_emotional(replies: dict[str, list[dict]], scores: TextScores, limits
 
 def same_writer(replies: dict[str, list[dict]], scores: TextScores, limits: Limits) -> Callable:
     """Both sides by the writer: what it wrote for the right emotion takes the place of the human reply."""
-    whole = replace(ANYTHING, most_overlap=limits.most_overlap)
 
     def offer(row: dict) -> tuple[str, list[dict]]:
-        emotion, last = right_emotion(row, scores), text_of(row["prompt"][-1])
-        (own,) = [reply for reply in replies[row["id"]] if reply["emotion"] == emotion]
-        (own,) = judge(row["right"], [own], last, scores, whole)
-        if own["reason"] != CHOSEN:
-            return own["text"], [{**own, "reason": f"as right reply: {own['reason']}"}]
-        others = [reply for reply in replies[row["id"]] if reply["emotion"] != emotion]
-        return own["text"], judge(own["text"], others, last, scores, limits)
+        emotion = right_emotion(row, scores)
+        (own,) = whole([reply for reply in replies[row["id"]] if reply["emotion"] == emotion], row, scores, limits)
+        return against(own, replies[row["id"]], row, scores, limits)
 
     return offer
+
+
+def nearest_written(replies: dict[str, list[dict]], scores: TextScores, limits: Limits) -> Callable:
+    """
+    Both sides by the writer: in the place of the human reply stands the one that is emotionally nearest to it,
+    whatever emotion it was asked for, since a small writer does not always obey.
+    """
+
+    def offer(row: dict) -> tuple[str, list[dict]]:
+        candidates = whole(replies[row["id"]], row, scores, limits)
+        own = min(candidates, key=lambda one: (one["reason"] not in (CHOSEN, NEARER), one["emotional_distance"]))
+        return against(own, replies[row["id"]], row, scores, limits)
+
+    return offer
+
+
+def whole(candidates: list[dict], row: dict, scores: TextScores, limits: Limits) -> list[dict]:
+    """Candidates, judged by whether they can stand for the human reply: whole, and no copy of what was said."""
+    may = replace(ANYTHING, most_overlap=limits.most_overlap)
+    return judge(row["right"], candidates, text_of(row["prompt"][-1]), scores, may)
+
+
+def against(
+    own: dict, candidates: list[dict], row: dict, scores: TextScores, limits: Limits
+) -> tuple[str, list[dict]]:
+    """What one author wrote in the place of the human reply, and what it wrote for other emotions."""
+    if own["reason"] not in (CHOSEN, NEARER):
+        return own["text"], [{**own, "reason": f"as right reply: {own['reason']}"}]
+    others = [reply for reply in candidates if reply["emotion"] != own["emotion"]]
+    return own["text"], judge(own["text"], others, text_of(row["prompt"][-1]), scores, limits)
 
 
 def human_other(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int, drawn: int = 200) -> Callable:
