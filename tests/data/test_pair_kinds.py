@@ -173,7 +173,7 @@ def test_every_kind_has_the_same_columns(material, tmp_path):
         assert [m["content"] for m in loaded[0]["prompt"]] == [m["content"] for m in pairs[0]["prompt"]]
         assert loaded["candidates"][0] == pairs[0]["candidates"]
         card = (tmp_path / kind / "README.md").read_text()
-        assert f"Preference pairs: {kind}" in card and ("synthetic" in card) == (kind in KINDS[:2])
+        assert f"Preference pairs: {kind}" in card and ("synthetic" in card) == (kind in WRITTEN)
     assert not list(tmp_path.glob(".partial-*"))
 
 
