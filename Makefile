@@ -1,11 +1,12 @@
-# make demo: from nothing to a conversation. make test: the test suite. Both set up what they need.
+# make demo: from nothing to a conversation. make test: the test suite. make tiny: the reference checkpoint and its tables,
+# trained anew. All set up what they need.
 PYTHON ?= python3
 BIN := .venv/bin
 CHECKPOINT := build/smollm2-135m
 EXTRAS := face,train,eval,app,assemble,dev
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup checkpoint demo test bench style
+.PHONY: setup checkpoint demo test bench style tiny
 
 setup: $(BIN)/.ready
 
@@ -27,6 +28,10 @@ test: checkpoint
 
 bench: checkpoint
 	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+tiny: setup
+	recipes/reference.sh --cost
+	recipes/reference.sh
 
 style: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

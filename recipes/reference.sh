@@ -54,11 +54,11 @@ stage runs/sft_tags/adapter_model.safetensors 15 $(train sft sft_tags_smollm2-13
 stage runs/pairs/table.json 20 $(recipe counter_emotional counter_emotional_smollm2-135m)
 stage runs/pairs_dev/table.json 4 $(recipe counter_emotional counter_emotional_smollm2-135m --split dev --limit 120 --output_dir runs/pairs_dev)
 for kind in random opposite; do
-    stage runs/dpo_$kind/preference.json 15 $(train epo epo_smollm2-135m --pairs runs/pairs/$kind --output_dir runs/dpo_$kind)
+    stage runs/dpo_$kind/adapter_model.safetensors 12 $(train epo epo_smollm2-135m --pairs runs/pairs/$kind --output_dir runs/dpo_$kind)
 done
 stage runs/epo/preference.json 15 $(train epo epo_smollm2-135m)
 
 # What it is worth.
 stage runs/evaluation/results.json 45 python recipes/evaluate.py --config recipes/configs/evaluate_smollm2-135m.yaml
-stage runs/evaluation/rendered 0 bash -c "python recipes/evaluate.py --render runs/evaluation/results.json --documents runs/evaluation/results.md && touch runs/evaluation/rendered"
+stage runs/evaluation/rendered 0 bash -c "python recipes/evaluate.py --render runs/evaluation/results.json --documents docs/results.md && touch runs/evaluation/rendered"
 [ $cost = 0 ] || printf '%5d min  in all: %d hours and %d minutes of one core\n' $total $((total / 60)) $((total % 60))

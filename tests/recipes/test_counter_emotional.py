@@ -14,7 +14,10 @@ from trl import TrlParser
 
 from chat_server import chat_server
 from texts import write_classifier, write_encoder
+from transformers_empathav import EMOTION_LABELS
 from transformers_empathav.backbones.tiny import tiny_model
+from transformers_empathav.data.dialogues import load_corpus
+from transformers_empathav.data.pair_kinds import context_rows
 
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "counter_emotional.py"
@@ -147,3 +150,8 @@ def test_obedience_is_measured_without_pairs(recipe, place, capsys):
 def test_what_cannot_be_is_said(recipe, place, options, message):
     with pytest.raises(ValueError, match=message):
         run(recipe, place, "no", **options)
+
+
+def test_the_contexts_of_our_own_are_twenty_labelled_ones():
+    rows = context_rows(load_corpus(RECIPE.parent / "examples" / "contexts.jsonl", "train"), None, 4)
+    assert len(rows) == 20 and {row["emotion"] for row in rows} == set(EMOTION_LABELS)
