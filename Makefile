@@ -19,9 +19,10 @@ $(BIN)/.ready: setup.py constraints.txt
 
 checkpoint: setup
 	$(BIN)/empathav assemble $(CHECKPOINT) --preset smollm2-135m
+	$(BIN)/empathav assemble $(CHECKPOINT)-tuned --preset smollm2-135m --adapter checkpoints/smollm2-135m/adapter
 
 demo: checkpoint
-	$(BIN)/empathav demo $(CHECKPOINT)
+	$(BIN)/empathav demo $(CHECKPOINT)-tuned
 
 test: checkpoint
 	$(BIN)/python -m pytest -n 2 --dist loadfile

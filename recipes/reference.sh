@@ -51,12 +51,14 @@ stage runs/emotion_scorer_ed/report.json 6 $(train emotion_scorer emotion_scorer
 stage runs/emotion_scorer_meld/report.json 4 $(train emotion_scorer emotion_scorer --corpora meld --output_dir runs/emotion_scorer_meld)
 stage runs/sft/adapter_model.safetensors 35 $(train sft sft_smollm2-135m)
 stage runs/sft_tags/adapter_model.safetensors 15 $(train sft sft_tags_smollm2-135m)
-stage runs/pairs/table.json 20 $(recipe counter_emotional counter_emotional_smollm2-135m)
-stage runs/pairs_dev/table.json 4 $(recipe counter_emotional counter_emotional_smollm2-135m --split dev --limit 120 --output_dir runs/pairs_dev)
+stage runs/pairs/table.json 17 $(recipe counter_emotional counter_emotional_smollm2-135m)
+stage runs/pairs_dev/table.json 4 $(recipe counter_emotional counter_emotional_smollm2-135m --split dev --limit 96 --output_dir runs/pairs_dev)
+stage runs/pairs_human/table.json 2 $(recipe counter_emotional counter_emotional_smollm2-135m --kinds human_other random opposite --limit 500 --output_dir runs/pairs_human)
 for kind in random opposite; do
-    stage runs/dpo_$kind/adapter_model.safetensors 12 $(train epo epo_smollm2-135m --pairs runs/pairs/$kind --output_dir runs/dpo_$kind)
+    stage runs/dpo_$kind/adapter_model.safetensors 12 $(train epo dpo_smollm2-135m --pairs runs/pairs_human/$kind --output_dir runs/dpo_$kind)
 done
-stage runs/epo/preference.json 15 $(train epo epo_smollm2-135m)
+stage runs/epo_written/adapter_model.safetensors 12 $(train epo epo_smollm2-135m --pairs runs/pairs/nearest_written --output_dir runs/epo_written --report false)
+stage runs/epo/preference.json 16 $(train epo epo_smollm2-135m)
 
 # What it is worth.
 stage runs/evaluation/results.json 45 python recipes/evaluate.py --config recipes/configs/evaluate_smollm2-135m.yaml

@@ -127,7 +127,7 @@ def test_json_lines_and_a_cache_of_features(recipe, tmp_path):
         recipe.main(*parse(recipe, *options, "--pairs", tmp_path / "broken.jsonl", "--output_dir", tmp_path / "no"))
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("epo_*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("[ed]po_*.yaml")), ids=lambda path: path.stem)
 def test_the_configurations_are_understood(recipe, path):
     parser = TrlParser((recipe.ScriptArguments, recipe.EPOConfig))
     # Precisions of a GPU are refused where there is none.
