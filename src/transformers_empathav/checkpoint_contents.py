@@ -39,9 +39,11 @@ def describe(directory: Path | str, kind: str | None = None) -> dict:
         )
     assembly = read_json(directory / ASSEMBLY_FILE) if (directory / ASSEMBLY_FILE).is_file() else {}
     parts, base_models = assembled_parts(assembly, (directory / "haarcascade_frontalface_default.xml").is_file())
+    tuned = ", with a trained adapter in its weights" if assembly.get("adapter") else ""
+    text = config["text_config"]
     contents = [
         ("weights", weights_of(directory, "model*.safetensors")),
-        ("language model", f"{config['text_config']['model_type']}, width {config['text_config']['hidden_size']}"),
+        ("language model", f"{text['model_type']}, width {text['hidden_size']}{tuned}"),
         ("encoders", f"{config['audio_config']['model_type']} and {config['vision_config']['model_type']}, frozen"),
         ("emotion vectors", f"{config['num_query_tokens']} a clip"),
         ("memory vectors", f"{config['memory_tokens_per_utterance']} an utterance"),

@@ -300,6 +300,8 @@ def test_an_adapter_is_merged_into_the_language_model(assembled, sources, tmp_pa
     with adapted.disable_adapter():
         assert relative_error(adapted(**inputs).logits, expected) > 0.1
     assert json.loads((folder / "assembly.json").read_text())["adapter"]
+    assert "with a trained adapter in its weights" in (folder / "README.md").read_text()
+    assert "adapter" not in (assembled / "README.md").read_text()
     with pytest.raises(ValueError, match="There is no adapter at"):
         quiet(tmp_path / "none", adapter=tmp_path, **sources.names())
     weights = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
