@@ -58,6 +58,7 @@ for kind in random opposite; do
     stage runs/dpo_$kind/adapter_model.safetensors 12 $(train epo dpo_smollm2-135m --pairs runs/pairs_human/$kind --output_dir runs/dpo_$kind)
 done
 stage runs/epo_written/adapter_model.safetensors 12 $(train epo epo_smollm2-135m --pairs runs/pairs/nearest_written --output_dir runs/epo_written --report false)
+stage runs/epo_human/adapter_model.safetensors 12 $(train epo epo_smollm2-135m --pairs runs/pairs/human_other --output_dir runs/epo_human --report false)
 stage runs/epo/preference.json 16 $(train epo epo_smollm2-135m)
 
 # What it is worth.

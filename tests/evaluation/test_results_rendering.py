@@ -93,7 +93,7 @@ def test_a_table_shows_figures_with_intervals(results):
 
 def test_rows_of_a_card_are_yaml(results):
     rows = yaml.safe_load("results:\n" + tables(results)["card-SFT-EPO"])["results"]
-    assert [row["metric"] for row in rows] == ["emotional similarity (own)", "perplexity"]
+    assert [row["metric"] for row in rows] == ["emotional similarity (own), SFT + EPO", "perplexity, SFT + EPO"]
     assert rows[0]["value"] == 0.8 and rows[0]["interval"] == [0.79, 0.81] and rows[0]["samples"] == 40
     assert rows[0]["dataset_id"] == "facebook/empathetic_dialogues"
 

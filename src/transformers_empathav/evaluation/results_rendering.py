@@ -72,7 +72,12 @@ def card_rows(results: dict, system: str) -> str:
         for measure in measures_of(part["systems"]):
             if is_headline(measure) and measure in part["systems"][system]:
                 one = part["systems"][system][measure]
-                row = {"metric": measure.replace("_", " "), "value": one["value"], "dataset": name, "split": "dev"}
+                row = {
+                    "metric": f"{measure.replace('_', ' ')}, {system}",
+                    "value": one["value"],
+                    "dataset": name,
+                    "split": "dev",
+                }
                 row |= {"dataset_id": hub_id} if hub_id else {}
                 row |= {"interval": [one["low"], one["high"]]} if "low" in one else {}
                 row |= {"interval_name": "95 % bootstrap interval over conversations", "samples": one["n"]}
