@@ -287,7 +287,7 @@ def demo(
         from .backbones.demo_clips import LICENSE, save_demo_clips
         from .display import show_heading, show_memory, show_note, show_reply
         from .recall import contents, recall
-        from .responding import Responder
+        from .responding import Responder, held
 
         paths = save_demo_clips(clips)
         responder = Responder(checkpoint)
@@ -304,7 +304,12 @@ def demo(
             show_reply(reply)
             history.append({"role": "user", "content": reply.transcript, "emotion": reply.label})
             history.append({"role": "assistant", "content": reply.response})
-        if "compressor.safetensors" in trained_parts_in(checkpoint):
+        if assembly_of(checkpoint).get("adapter"):
+            show_note(
+                f"The conversation is in {held(reply.memory)['vectors']} vectors. Words are read out of a memory by "
+                "the language model as it was when the compressor learned, which is a checkpoint without an adapter."
+            )
+        elif "compressor.safetensors" in trained_parts_in(checkpoint):
             show_heading("What the language model reads out of the memory, a few vectors an utterance")
             show_memory(
                 reply.memory, contents(reply.memory, recall(responder.model, responder.processor, reply.memory))
@@ -354,10 +359,15 @@ def study_score(
 
 def trained_parts_in(checkpoint: str) -> list[str]:
     """The trained parts that were laid over a directory of `empathav assemble`."""
+    return list(assembly_of(checkpoint).get("trained", []))
+
+
+def assembly_of(checkpoint: str) -> dict:
+    """What a directory of `empathav assemble` was made of."""
     from .backbones.assemble import RECIPE_FILE
 
     recipe = Path(checkpoint) / RECIPE_FILE
-    return list(json.loads(recipe.read_text())["trained"]) if recipe.is_file() else []
+    return json.loads(recipe.read_text()) if recipe.is_file() else {}
 
 
 def main():
