@@ -43,7 +43,7 @@ stage runs/compressor_0_spelling/compressor.safetensors 2 $(train compressor com
 stage runs/compressor_1_utterances/compressor.safetensors 36 $(train compressor compressor_smollm2-135m_1_utterances)
 stage runs/compressor_2_conversations/compressor.safetensors 17 $(train compressor compressor_smollm2-135m_2_conversations)
 stage runs/extractor/extractor.safetensors 12 $(train extractor extractor_smollm2-135m --corpora ravdess_audio av_clips/faces)
-stage runs/parts 0 bash -c "mkdir runs/parts && cp runs/compressor_2_conversations/compressor.safetensors runs/extractor/extractor.safetensors runs/parts"
+stage runs/parts/extractor.safetensors 0 bash -c "mkdir -p runs/parts && cp runs/compressor_2_conversations/compressor.safetensors runs/extractor/extractor.safetensors runs/parts"
 stage runs/parts/assembled 1 bash -c "empathav assemble $base --trained runs/parts && touch runs/parts/assembled"
 
 # The language model: response tuning, pairs, preference training.
@@ -63,5 +63,5 @@ stage runs/epo/preference.json 16 $(train epo epo_smollm2-135m)
 
 # What it is worth.
 stage runs/evaluation/results.json 45 python recipes/evaluate.py --config recipes/configs/evaluate_smollm2-135m.yaml
-stage runs/evaluation/rendered 0 bash -c "python recipes/evaluate.py --render runs/evaluation/results.json --documents docs/results.md && touch runs/evaluation/rendered"
+stage runs/evaluation/rendered 0 bash -c "python recipes/evaluate.py --render runs/evaluation/results.json --documents runs/evaluation/results.md && touch runs/evaluation/rendered"
 [ $cost = 0 ] || printf '%5d min  in all: %d hours and %d minutes of one core\n' $total $((total / 60)) $((total % 60))
