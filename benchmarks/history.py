@@ -2,8 +2,8 @@
 
 Run without arguments from the repository root, on build/smollm2-135m in bfloat16 with random turns of 20 tokens. The
 last line is one line of JSON. `turn_cost` is all work until a reply can begin after one more turn: the compressor
-reads it, the language model's cache over [system][memory] grows by its vectors, and two verbatim turns and the new one
-are computed.
+reads it, the language model's cache over [system][memory] grows by its vectors, and the newest turns, `--recent` of
+them verbatim, and the new one are computed.
 """
 
 import json
@@ -19,13 +19,14 @@ from transformers import DynamicCache
 from transformers_empathav import EmpathAVForCausalLM
 
 
-TURN_TOKENS, RECENT, DECODE_STEPS = 20, 2, 16
+TURN_TOKENS, DECODE_STEPS = 20, 16
 
 
 def main():
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", default="build/smollm2-135m")
     parser.add_argument("--turns", type=int, nargs="+", default=[10, 50, 200, 400])
+    parser.add_argument("--recent", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", default="bfloat16")
     options = parser.parse_args()
@@ -40,12 +41,12 @@ def main():
             read_outs = torch.nn.Embedding(k, model.config.compressor_config.hidden_size)
             model.model.compressor.readouts = read_outs.to(model.dtype)
         model.config.memory_tokens_per_utterance = k
-        results[k] = compare(k, options.turns, full, measure_memory(conversation, k, options.turns))
+        results[k] = compare(k, options.turns, full, measure_memory(conversation, k, options.turns, options.recent))
         show(results[k])
         if k != shipped_k:
             model = EmpathAVForCausalLM.from_pretrained(options.checkpoint, dtype=getattr(torch, options.dtype)).eval()
             conversation.model = model
-    print(json.dumps({**results[1], "shipped_k": results[shipped_k]}))
+    print(json.dumps({"recent": options.recent, **results[1], "shipped_k": results[shipped_k]}))
 
 
 class Conversation:
@@ -83,26 +84,26 @@ def measure_full(conversation, turns):
 
 
 @torch.inference_mode()
-def measure_memory(conversation, k, turns):
+def measure_memory(conversation, k, turns, recent):
     """A cache over [system][memory], grown by one utterance, and the verbatim turns behind it."""
     result = {name: [] for name in ("turn_cost_s", "kv_bytes_memory", "memory_bytes", "decode_ms_memory")}
     model = conversation.model
     read_outs = torch.full((1, k), model.config.memory_token_id)
     for count in turns:
-        *older, leaving = conversation.turns[: count - RECENT]
+        *older, leaving = conversation.turns[: count - recent]
         memory = None
         for ids in older:
             memory = model.compress(torch.cat([ids, read_outs], dim=1), memory=memory)
         cache = DynamicCache()
         conversation.read(cache, conversation.system)
         model.model.language_model(inputs_embeds=memory.flat()[None].to(model.dtype), past_key_values=cache)
-        verbatim = torch.cat(conversation.turns[count - RECENT : count + 1], dim=1)
+        verbatim = torch.cat(conversation.turns[count - recent : count + 1], dim=1)
 
         def one_more_turn():
             longer = model.compress(torch.cat([leaving, read_outs], dim=1), memory=memory)  # noqa: B023
             conversation.read(cache, verbatim, longer.flat()[-k:])  # noqa: B023
 
-        cost_s, _ = timed(one_more_turn, lambda: cache.crop(-(k + (RECENT + 1) * TURN_TOKENS)))  # noqa: B023
+        cost_s, _ = timed(one_more_turn, lambda: cache.crop(-(k + (recent + 1) * TURN_TOKENS)))  # noqa: B023
         one_more_turn()
         result["turn_cost_s"].append(round(cost_s, 4))
         result["kv_bytes_memory"].append(cache_bytes(cache))

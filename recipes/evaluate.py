@@ -81,6 +81,9 @@ class ScriptArguments:
     history_corpus: str = field(default="esconv", metadata={"help": "Whose dev conversations are long enough."})
     history_more_than: int = field(default=12, metadata={"help": "Messages before the reply, at least one more."})
     history_contexts: int = field(default=500, metadata={"help": "Replies whose perplexity is measured."})
+    history_recent_turns: list[int] = field(
+        default_factory=list, metadata={"help": "Numbers of messages verbatim to measure with; else recent_turns."}
+    )
     emotion_system: str | None = field(
         default=None, metadata={"help": "Who answers with voice, face, both and neither; none by default."}
     )
@@ -211,23 +214,24 @@ def load_instruments(script: ScriptArguments) -> tuple[Instruments, dict]:
     return Instruments(EMOTION_LABELS, scorers, embedder, bertscore, epitome), described
 
 
-def history_part(script: ScriptArguments, system: System, cache: ContentCache) -> dict:
-    """Perplexities of the gold reply in long conversations, by what is shown of the history."""
+def history_part(script: ScriptArguments, system: System, cache: ContentCache) -> list[dict]:
+    """For each number of verbatim messages, perplexities of gold replies by what is shown of the history."""
     rows = draw(corpus_rows(script.history_corpus, script.history_more_than), script.history_contexts, script.seed)
-    groups = [row["conversation"] for row in rows]
-    scores: dict[str, Scores] = {
-        variant: gold_perplexity(system, rows, cache, variant, script.recent_turns, script.batch_size)
-        for variant in VARIANTS
-    }
-    return {
-        "corpus": Path(script.history_corpus).stem,
-        "system": system.name,
-        "contexts": len(rows),
-        "conversations": len(set(groups)),
-        "more_than": script.history_more_than,
-        "recent_turns": script.recent_turns or system.processor.recent_turns,
-        **history_table(scores, groups),
-    }
+    groups, found = [row["conversation"] for row in rows], []
+    for recent in script.history_recent_turns or [script.recent_turns or system.processor.recent_turns]:
+        scores: dict[str, Scores] = {
+            variant: gold_perplexity(system, rows, cache, variant, recent, script.batch_size) for variant in VARIANTS
+        }
+        part = {
+            "corpus": Path(script.history_corpus).stem,
+            "system": system.name,
+            "contexts": len(rows),
+            "conversations": len(set(groups)),
+            "more_than": script.history_more_than,
+            "recent_turns": recent,
+        }
+        found.append(part | history_table(scores, groups))
+    return found
 
 
 def emotion_input_replies(script: ScriptArguments, system: System, writing: Writing, cache: ContentCache) -> dict:

@@ -1,5 +1,7 @@
 """Kinds of pairs over the same contexts: where their sides come from, and what a dataset makes of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from datasets import load_from_disk
@@ -152,6 +154,22 @@ def test_other_peoples_replies_are_of_other_dialogues(material, kind):
             context = next(row["context_emotion"] for row in rows if row["id"] == pair["id"])
             assert other["context_emotion"] == OPPOSITE[context]
     assert len(pairs) + counts["row without a pair"] == len(rows) and len(pairs) > 10
+
+
+def test_how_near_in_context_other_peoples_replies_are_is_a_choice(material):
+    rows, pool, _, scores = material
+    near, any_one = (
+        make_pairs("human_other", rows, scores, pool=pool, limits=replace(WIDE, nearest_of=count))[0]
+        for count in (len(pool), 1)
+    )
+    for pair, other in zip(near, any_one, strict=True):
+        right, drawn = pair["chosen"][0]["content"], {one["emotion"]: one["text"] for one in other["candidates"]}
+        for one in pair["candidates"]:
+            nearest, any_text, own = (
+                scores.embeddings[scores.index[text]] for text in (one["text"], drawn[one["emotion"]], right)
+            )
+            assert nearest @ own >= any_text @ own
+    assert near != any_one
 
 
 def test_a_context_without_an_opposite_has_no_pair(material):

@@ -53,19 +53,21 @@ def results():
                 },
             }
         },
-        "history": {
-            "corpus": "esconv",
-            "system": "bare",
-            "contexts": 9,
-            "conversations": 4,
-            "more_than": 12,
-            "recent_turns": 4,
-            "variants": {
-                "own": {**figure(12.5), "above_full": {"value": 0.021, "low": 0.01, "high": 0.03}},
-                "full": {**figure(12.2), "above_full": {"value": 0.0, "low": 0.0, "high": 0.0}},
-            },
-            "differences": {"own - full": {"value": 0.3, "low": 0.2, "high": 0.4, "p": 0.02}},
-        },
+        "history": [
+            {
+                "corpus": "esconv",
+                "system": "bare",
+                "contexts": 9,
+                "conversations": 4,
+                "more_than": 12,
+                "recent_turns": 4,
+                "variants": {
+                    "own": {**figure(12.5), "above_full": {"value": 0.021, "low": 0.01, "high": 0.03}},
+                    "full": {**figure(12.2), "above_full": {"value": 0.0, "low": 0.0, "high": 0.0}},
+                },
+                "differences": {"own - full": {"value": 0.3, "low": 0.2, "high": 0.4, "p": 0.02}},
+            }
+        ],
         "systems": {name: {"model": "build/x", "digest": "ab" * 32} for name in systems},
         "instruments": {"emotion scorer own": {"model": "scorer", "digest": "cd" * 32}},
         "settings": {"seed": 0, "contexts": 40},
@@ -131,14 +133,14 @@ def test_a_document_is_made_once_and_then_only_filled(results, tmp_path):
     made = path.read_text()
     assert made == whole_document(results) and "## History" in made and "card-" not in made
     path.write_text(made.replace("# Results\n", "# Results\n\nWords of our own.\n"))
-    results["history"]["variants"]["own"]["value"] = 13.0
+    results["history"][0]["variants"]["own"]["value"] = 13.0
     render(results, [path])
     assert "Words of our own." in path.read_text() and "13.00" in path.read_text()
 
 
 def test_plots_are_pictures(results, tmp_path):
     written = plots(results, tmp_path)
-    assert [path.name for path in written] == ["replies_empathetic_dialogues.png", "history.png"]
+    assert [path.name for path in written] == ["replies_empathetic_dialogues.png", "history_4.png"]
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in written)
 
 

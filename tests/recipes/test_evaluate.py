@@ -102,8 +102,8 @@ def test_results_have_every_row_with_counts_intervals_and_provenance(folder, fin
     pair = corpus["comparisons"]["tuned - bare"]
     assert 0 < pair["all"]["perplexity"]["p"] <= 1
     assert pair["length_matched"] is None and pair["length_matched_contexts"] <= 8
-    assert set(results["history"]["variants"]) == {"none", "last_k", "mean_pooled", "other", "own", "full"}
-    assert results["history"]["variants"]["full"]["above_full"]["value"] == 0
+    assert set(results["history"][0]["variants"]) == {"none", "last_k", "mean_pooled", "other", "own", "full"}
+    assert results["history"][0]["variants"]["full"]["above_full"]["value"] == 0
     digests = {one["digest"] for one in {**results["systems"], **results["instruments"]}.values()}
     assert len(digests) == 5 and results["versions"]["transformers"]
     assert corpus["judge"]["pairs"]["tuned - bare"]["contexts"] == 3 and finished["asked"] == 6

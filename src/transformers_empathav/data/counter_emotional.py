@@ -49,12 +49,14 @@ class Limits:
         shortest, longest (`float`): Words of a candidate over words of the right reply. Length leaks: a model can win
             by length alone where one side is longer.
         most_overlap (`float`): From this word overlap on (Ratcliff-Obershelp, 0 to 1) it counts as a copy.
+        nearest_of (`int`): Of so many human replies of an emotion the nearest in context is a candidate; 1 draws any.
     """
 
     contextual_floor: float = 0.2
     shortest: float = 0.5
     longest: float = 2.0
     most_overlap: float = 0.8
+    nearest_of: int = 200
 
     def __post_init__(self):
         if not 0 < self.shortest <= 1 <= self.longest:

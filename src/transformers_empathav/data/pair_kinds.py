@@ -179,8 +179,8 @@ def against(
     return own["text"], judge(own["text"], others, text_of(row["prompt"][-1]), scores, limits)
 
 
-def human_other(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int, drawn: int = 200) -> Callable:
-    """For every other emotion, of `drawn` human replies the one that is nearest in context and long enough."""
+def human_other(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int) -> Callable:
+    """For every other emotion, of `nearest_of` human replies the one that is nearest in context and as long."""
     by_emotion = {emotion: [] for emotion in EMOTION_LABELS}
     for other in pool:
         by_emotion[right_emotion(other, scores)].append(other)
@@ -191,7 +191,7 @@ def human_other(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: 
             if emotion == right_emotion(row, scores):
                 continue
             others = [other for other in by_emotion[emotion] if other["dialogue"] != row["dialogue"]]
-            others = draw.sample(others, min(drawn, len(others)))
+            others = draw.sample(others, min(limits.nearest_of, len(others)))
             ratios = [len(other["right"].split()) / len(row["right"].split()) for other in others]
             others = [other for other, ratio in zip(others, ratios) if limits.shortest <= ratio <= limits.longest]
             if others:

@@ -45,7 +45,7 @@ def tables(results: dict) -> dict[str, str]:
         if "judge" in part:
             found[f"judge-{name}"] = judge_table(part["judge"])
     if "history" in results:
-        found["history"] = history_markdown(results["history"])
+        found["history"] = "\n\n".join(map(history_markdown, results["history"]))
     if "emotion_input" in results:
         part = results["emotion_input"]
         count = (
@@ -268,9 +268,8 @@ def plots(results: dict, folder: str | os.PathLike) -> list[Path]:
         chosen = [measure for measure in measures_of(part["systems"]) if is_headline(measure)]
         written.append(folder / f"replies_{corpus}.png")
         plot_measures(part["systems"], chosen, written[-1], f"{part['contexts']} contexts of {corpus}")
-    if "history" in results:
-        part = results["history"]
-        written.append(folder / "history.png")
+    for part in results.get("history", ()):
+        written.append(folder / f"history_{part['recent_turns']}.png")
         variants = {name: {"perplexity": row} for name, row in part["variants"].items()}
         plot_measures(variants, ["perplexity"], written[-1], f"{part['contexts']} replies, {part['corpus']}")
     return written
