@@ -6,11 +6,13 @@ Measures replies of several systems in the same contexts, and writes results.jso
 
     python recipes/evaluate.py --config recipes/configs/evaluate_smollm2-135m.yaml
     python recipes/evaluate.py --render docs/results.json --documents docs/results.md README.md
+    python recipes/evaluate.py --compare runs/evaluation/results.json docs/results.json
 
 Corpora are `meld` and `empathetic_dialogues` in the folder that EMPATHAV_DATA names (their dev splits), or your own
 JSON lines. Everything that a model wrote or judged is kept in `cache.jsonl` of the output directory, by content: an
 interrupted run goes on where it stopped, and a run from the cache writes the same bytes. The second command fills the
-marked places of documents and runs no model.
+marked places of documents, the third one lists figures of the first file that lie outside of the second's intervals;
+neither runs a model.
 """
 
 import json
@@ -37,7 +39,14 @@ from transformers_empathav.evaluation.gold_likelihood import VARIANTS, gold_perp
 from transformers_empathav.evaluation.judge import cached_answers, judge_pair
 from transformers_empathav.evaluation.reply_measures import Instruments, measure_replies
 from transformers_empathav.evaluation.reply_writing import Writing, write_replies
-from transformers_empathav.evaluation.results import compare_systems, figures, history_table, versions, write_json
+from transformers_empathav.evaluation.results import (
+    compare_systems,
+    figures,
+    history_table,
+    outside,
+    versions,
+    write_json,
+)
 from transformers_empathav.evaluation.results_rendering import plots, read_results, render, tables
 from transformers_empathav.evaluation.systems import System, load_system, parse_pair, weights_digest
 from transformers_empathav.evaluation.text_metrics import bleu_signature
@@ -95,6 +104,9 @@ class ScriptArguments:
     judge_key: str = field(default="JUDGE_API_KEY", metadata={"help": "Environment variable that holds its key."})
     judge_contexts: int = field(default=100, metadata={"help": "Contexts of each corpus that are judged."})
     render: str | None = field(default=None, metadata={"help": "A results.json whose tables fill documents; no run."})
+    compare: list[str] = field(
+        default_factory=list, metadata={"help": "Two results.json: figures of one outside of the other's intervals."}
+    )
     documents: list[str] = field(
         default_factory=lambda: ["docs/results.md"], metadata={"help": "Documents with marked places, or to be made."}
     )
@@ -104,6 +116,11 @@ def main(script: ScriptArguments):
     logging.basicConfig(level=logging.INFO)
     if script.render is not None:
         render(read_results(script.render), script.documents)
+        return
+    if script.compare:
+        if len(script.compare) != 2:
+            raise ValueError("--compare wants two files: whose figures, and whose intervals.")
+        compare_files(*script.compare)
         return
     named = dict(parse_pair(text) for text in script.systems)
     check(script, named)
@@ -154,6 +171,14 @@ def main(script: ScriptArguments):
     for name, table in tables(results).items():
         if not name.startswith(("headline-", "card-")):
             print(f"\n{name}\n\n{table}")
+
+
+def compare_files(found: str, reference: str):
+    """Prints which figures of `found` lie outside of the intervals of `reference`."""
+    lines, count = outside(read_results(found), read_results(reference))
+    print(
+        "\n".join(lines + [f"{len(lines)} of {count} figures of {found} lie outside of the intervals of {reference}."])
+    )
 
 
 # What of the arguments stands in results.json: what figures depend on, and no place on this machine.

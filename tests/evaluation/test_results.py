@@ -14,6 +14,7 @@ from transformers_empathav.evaluation.results import (
     differences,
     figures,
     history_table,
+    outside,
     rounded,
     write_json,
 )
@@ -96,6 +97,17 @@ def test_a_history_is_compared_with_the_full_prompt_and_the_memory_with_all():
     assert found["variants"]["own"]["above_full"]["value"] == pytest.approx(np.exp(0.1) - 1, rel=1e-5)
     assert found["differences"]["own - none"]["value"] == pytest.approx(np.exp(2.1) - np.exp(3), rel=1e-5)
     assert set(found["differences"]) == {"own - none", "own - full"}
+
+
+def test_figures_outside_of_anothers_intervals_are_listed():
+    def results(value, other):
+        own = {"value": value, "low": value - 1, "high": value + 1, "n": 3}
+        return {"systems": {"a": {"words": own, "p": 0.1}}, "history": [{"own": {**own, "value": other}}], "seed": 0}
+
+    assert outside(results(2, 2), results(2.5, 2.5)) == ([], 2)
+    lines, count = outside(results(2, 9), results(4, 8))
+    assert lines == ["systems, a, words: 2, not 3 to 5", "history, 0, own: 9, not 3 to 5"] and count == 2
+    assert outside({"systems": {}}, results(2, 2)) == ([], 0)
 
 
 def test_numbers_are_rounded_and_nothing_is_no_number(tmp_path):

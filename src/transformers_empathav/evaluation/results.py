@@ -85,6 +85,29 @@ def history_table(scores: dict[str, Scores], groups: Sequence[str]) -> dict:
     }
 
 
+def outside(found: dict, reference: dict, place: str = "") -> tuple[list[str], int]:
+    r"""
+    Holds the figures of one results.json against the intervals of another.
+
+    Returns:
+        `tuple[list[str], int]`: the places of figures that lie outside of the interval that `reference` has for them,
+        with both, and how many figures both have.
+    """
+    if isinstance(found, list) and isinstance(reference, list):
+        found, reference = (dict(enumerate(one)) for one in (found, reference))
+    if not isinstance(found, dict) or not isinstance(reference, dict):
+        return [], 0
+    if {"value", "low", "high"} <= found.keys() & reference.keys():
+        value, low, high = found["value"], reference["low"], reference["high"]
+        return ([] if low <= value <= high else [f"{place}: {value:g}, not {low:g} to {high:g}"]), 1
+    parts = [
+        outside(part, reference[name], f"{place}, {name}" if place else str(name))
+        for name, part in found.items()
+        if name in reference
+    ]
+    return [line for lines, _ in parts for line in lines], sum(count for _, count in parts)
+
+
 def rounded(figures: dict) -> dict:
     """Numbers to six significant digits, which hides the last bits of other summation orders."""
     return {
