@@ -43,10 +43,13 @@ from transformers_empathav.training.emotion import EmotionTraining
 from transformers_empathav.training.emotion_data import EmotionCollator, EmotionDataset, fit_features
 from transformers_empathav.training.emotion_trainer import EmotionTrainer
 from transformers_empathav.training.feature_cache import FeatureCache
+from transformers_empathav.training.label_words import learn_words, load_words, save_words
 from transformers_empathav.training.throughput import ThroughputCallback
 
 
 logger = logging.getLogger("extractor")
+
+WORDS_FILE = "words.safetensors"
 
 
 @dataclass
@@ -92,6 +95,9 @@ class ScriptArguments:
     warmup_epochs: float = field(
         default=0.0, metadata={"help": "Epochs towards the embeddings of the labels, before the LLM is asked."}
     )
+    word_steps: int = field(
+        default=0, metadata={"help": "Steps that look for words which the LLM understands better than these; 160 do."}
+    )
     baselines: bool = field(default=True, metadata={"help": "Whether the table of a cross-validation has baselines."})
     extractor: str | None = field(default=None, metadata={"help": "Trained extractor to go on with; else begun anew."})
     llm_dtype: str = field(
@@ -125,6 +131,7 @@ def main(script: ScriptArguments, training: TrainingArguments):
     else:
         renew_part(model, "extractor", processor.tokenizer)
         wrapped.begin()
+        find_words(wrapped, script.word_steps, Path(training.output_dir) / WORDS_FILE, training)
     folder = None if script.no_cache else script.cache
     cache = FeatureCache(model.model.extractor, processor, folder, Disturbance())
     copies = max([script.copies, *(changed(script, training, choice)[0].copies for choice in script.choices)])
@@ -160,6 +167,20 @@ def main(script: ScriptArguments, training: TrainingArguments):
         found.append((kept, read_predictions(predictions)))
     if training.process_index == 0:
         write_report(Path(training.output_dir), model, processor, cache, found, script.baselines)
+
+
+def find_words(wrapped: EmotionTraining, steps: int, path: Path, training: TrainingArguments):
+    """Words for the warm-up, learned once for all folds, since no clip takes part; a resumed run has them."""
+    if not steps:
+        return
+    wrapped.to(training.device)
+    with training.main_process_first(local=False, desc="words"):
+        if training.process_index == 0 and not (training.resume_from_checkpoint and path.is_file()):
+            divergences = learn_words(wrapped, steps, seed=training.seed)
+            logger.info(f"words: the language model is off by {np.mean(divergences[-10:]):.3f} nats")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_words(wrapped, path)
+        load_words(wrapped, path)
 
 
 def choose(script, training: TrainingArguments, wrapped, cache: FeatureCache, items: list[dict], beginning: dict):

@@ -38,6 +38,7 @@ class EmotionTraining(nn.Module):
         slot = list(config.emotion_prompt_ids).index(config.av_token_id)
         self.before, self.after = list(config.emotion_prompt_ids[:slot]), list(config.emotion_prompt_ids[slot + 1 :])
         self.prefix = None
+        self.register_buffer("words", self.label_embeddings(), persistent=False)
 
     @property
     def extractor(self) -> nn.Module:
@@ -76,26 +77,29 @@ class EmotionTraining(nn.Module):
         Brings an untrained extractor to where learning begins: its vectors lie in the middle of the labels' words and
         move with what the clip shows, so that the language model takes them for words of that kind.
         """
-        words = self.words()
-        middle = words.mean(dim=0)
+        middle = self.words.mean(dim=0)
         self.extractor.open()
         projection = self.extractor.embedding_projection
         projection.linear.weight.mul_(0.3)
         projection.anchor.copy_(middle / middle.square().mean().sqrt())
 
-    def words(self) -> torch.Tensor:
+    @torch.no_grad()
+    def label_embeddings(self) -> torch.Tensor:
         """The language model's embeddings of the labels, `(labels, hidden)`; the mean of a label's tokens."""
         table = self.model.get_input_embeddings()
         tokens = [torch.tensor(ids, device=self.model.device) for ids in self.model.config.emotion_label_ids]
         return torch.stack([table(ids).float().mean(dim=0) for ids in tokens])
 
-    def nearest(self, vectors: torch.Tensor, clips: torch.LongTensor) -> torch.Tensor:
+    def nearest(
+        self, vectors: torch.Tensor, clips: torch.LongTensor, words: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """
-        How far a row's vectors lean towards the language model's embedding of each label: `(rows, labels)`.
+        How far a row's vectors lean towards the word of each label: `(rows, labels)`.
 
-        For the first epochs: it costs nothing, and a vector that resembles a word is what the model understands.
+        For the first epochs: it costs nothing. The words are the labels' own embeddings, or what `learn_words` has
+        found in their place, `(labels, hidden)`, which the language model understands better.
         """
-        words = self.words()
+        words = self.words if words is None else words
         leaning = vectors.float().mean(dim=1) @ (words - words.mean(dim=0)).T
         row = torch.repeat_interleave(torch.arange(len(clips), device=clips.device), clips)
         return leaning.new_zeros(len(clips), len(words)).index_add(0, row, leaning) / clips[:, None]
