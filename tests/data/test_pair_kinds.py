@@ -172,6 +172,27 @@ def test_how_near_in_context_other_peoples_replies_are_is_a_choice(material):
     assert near != any_one
 
 
+def test_replies_change_places_as_far_apart_as_can_be(material):
+    rows, _, _, scores = material
+    loose = replace(WIDE, shortest=0.01, longest=100.0, most_overlap=2.0)
+    pairs, _ = make_pairs("exchanged", rows, scores, limits=loose)
+    right, rejected = ([pair[side][0]["content"] for pair in pairs] for side in ("chosen", "rejected"))
+    assert sorted(right) == sorted(rejected) == sorted(row["right"] for row in rows)
+    dialogues = {row["right"]: row["dialogue"] for row in rows}
+    assert all(dialogues[one] != dialogues[other] for one, other in zip(right, rejected))
+    found = sum(pair["emotional_distance"] for pair in pairs)
+    for step in range(2, len(rows) - 2):  # all rows of a dialogue are neighbours
+        assert found >= sum(scores.distance(one, other) for one, other in zip(right, right[step:] + right[:step]))
+
+
+def test_where_limits_allow_no_exchange_there_is_no_pair(material):
+    rows, _, _, scores = material
+    pairs, counts = make_pairs("exchanged", rows, scores, limits=replace(WIDE, contextual_floor=1.1))
+    assert pairs == [] and counts["row without a pair"] == len(rows)
+    pairs, _ = make_pairs("exchanged", rows[:2], scores, limits=WIDE)
+    assert pairs == []  # both are of one dialogue
+
+
 def test_a_context_without_an_opposite_has_no_pair(material):
     _, pool, _, scores = material
     neutral = [{**row, "context_emotion": "neutral"} for row in pool[:2]]

@@ -7,6 +7,7 @@ Kinds of preference pairs over the same contexts, so that what training gains ca
 | same_writer | written for the emotion of the human reply, by the same writer | as above, seen from that reply |
 | nearest_written | what was written, the emotionally nearest to the human reply | as above, seen from that reply |
 | human_other | the human reply | another human's reply of another emotion, the farthest one within the limits |
+| exchanged | the human reply | that of another context, each once: the farthest ones in sum, within the limits |
 | random | the human reply | any other human's reply |
 | opposite | the human reply | a human's reply in a dialogue of the opposite emotion (EmPO, arXiv 2406.19071) |
 """
@@ -35,7 +36,7 @@ OPPOSITE = {
 }
 ANYTHING = Limits(contextual_floor=-1.0, shortest=1e-9, longest=1e9, most_overlap=2.0)
 WRITTEN = ("counter_emotional", "same_writer", "nearest_written")
-RETRIEVED = ("human_other", "random", "opposite")
+RETRIEVED = ("human_other", "exchanged", "random", "opposite")
 KINDS = WRITTEN + RETRIEVED
 
 
@@ -78,8 +79,8 @@ def make_pairs(
         kind (`str`): One of `KINDS`.
         rows (`Sequence[dict]`): Of [`context_rows`].
         scores ([`TextScores`]): Knows the right replies, the written ones, those of the pool, and last messages.
-        replies (`dict`, *optional*): What was written for each row, by its id; for the two written kinds.
-        pool (`Sequence[dict]`): Other rows, whose right replies may be taken; for the three kinds of humans' replies.
+        replies (`dict`, *optional*): What was written for each row, by its id; for the written kinds.
+        pool (`Sequence[dict]`): Other rows, whose right replies may be taken; for humans' replies but `exchanged`.
         limits ([`Limits`]): What candidates must keep to.
         seed (`int`): Of the draws.
 
@@ -91,8 +92,8 @@ def make_pairs(
         offers = dict(zip(WRITTEN, (counter_emotional, same_writer, nearest_written)))
         offer = offers[kind](replies, scores, limits)
     else:
-        offers = dict(zip(RETRIEVED, (human_other, any_other, opposite)))
-        offer = offers[kind](pool, scores, limits, seed)
+        offers = dict(zip(RETRIEVED, (human_other, exchanged, any_other, opposite)))
+        offer = offers[kind](rows if kind == "exchanged" else pool, scores, limits, seed)
     pairs, counts = [], Counter()
     for row in rows:
         right, candidates = offer(row)
@@ -201,6 +202,43 @@ def human_other(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: 
         return row["right"], judge(row["right"], candidates, text_of(row["prompt"][-1]), scores, limits)
 
     return offer
+
+
+def exchanged(rows: Sequence[dict], scores: TextScores, limits: Limits, seed: int) -> Callable:
+    """
+    The right replies change places, so that each is rejected once and as far from the right one as can be in sum.
+
+    Both sides then are the same texts, and nothing tells one from the other but what the context asks for. Where
+    limits allow no reply a row has no candidate, and some reply is rejected nowhere.
+    """
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ImportError:
+        raise ImportError("Pairs of exchanged replies need scipy: pip install scipy") from None
+    right = [row["right"] for row in rows]
+    at = [scores.index[text] for text in right]
+    emotions, embeddings = (unit(table[at]) for table in (scores.emotions, scores.embeddings))
+    words = np.array([len(text.split()) for text in right])
+    ratios = words[None] / words[:, None]
+    _, dialogues = np.unique([row["dialogue"] for row in rows], return_inverse=True)
+    allowed = (ratios >= limits.shortest) & (ratios <= limits.longest)
+    allowed &= (embeddings @ embeddings.T >= limits.contextual_floor) & (dialogues[:, None] != dialogues[None])
+    distances = 1 - emotions @ emotions.T
+    _, partners = linear_sum_assignment(np.where(allowed, distances, -len(rows)), maximize=True)
+    partner = {row["id"]: rows[other] for row, other, may in zip(rows, partners, allowed) if may[other]}
+
+    def offer(row: dict) -> tuple[str, list[dict]]:
+        if (other := partner.get(row["id"])) is None:
+            return row["right"], []
+        candidate = {"emotion": right_emotion(other, scores), "text": other["right"], "finish_reason": "stop"}
+        return row["right"], judge(row["right"], [candidate], text_of(row["prompt"][-1]), scores, limits)
+
+    return offer
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows brought to a length of 1."""
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def any_other(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int) -> Callable:
