@@ -44,6 +44,7 @@ from transformers_empathav.training.emotion_data import EmotionCollator, Emotion
 from transformers_empathav.training.emotion_trainer import EmotionTrainer
 from transformers_empathav.training.feature_cache import FeatureCache
 from transformers_empathav.training.label_words import learn_words, load_words, save_words
+from transformers_empathav.training.linear_start import begin_linear
 from transformers_empathav.training.throughput import ThroughputCallback
 
 
@@ -97,6 +98,9 @@ class ScriptArguments:
     )
     word_steps: int = field(
         default=0, metadata={"help": "Steps that look for words which the LLM understands better than these; 160 do."}
+    )
+    linear_start: float = field(
+        default=0.0, metadata={"help": "C of the logistic regression that training begins as; 0 begins without one."}
     )
     baselines: bool = field(default=True, metadata={"help": "Whether the table of a cross-validation has baselines."})
     extractor: str | None = field(default=None, metadata={"help": "Trained extractor to go on with; else begun anew."})
@@ -187,8 +191,8 @@ def choose(script, training: TrainingArguments, wrapped, cache: FeatureCache, it
     """
     Settings with the changes of `choices` that serve best, and the extractor as it begins.
 
-    Each is trained for the warm-up alone, which takes a tenth of the time, on `items` without `choice_groups` of their
-    speakers, and judged on these by the nearest embedding of a label. What was found stands in choice.json.
+    Each is trained on `items` without `choice_groups` of their speakers, and judged on these. What was found stands in
+    choice.json.
     """
     path = Path(training.output_dir) / "choice.json"
     found = json.loads(path.read_text()) if training.resume_from_checkpoint and path.is_file() else {}
@@ -198,14 +202,12 @@ def choose(script, training: TrainingArguments, wrapped, cache: FeatureCache, it
             continue
         kept, dev = hold_out(items, speakers[:: max(len(speakers) // script.choice_groups, 1)][: script.choice_groups])
         tried, arguments = changed(script, training, choice)
-        tried.dev_groups, arguments.num_train_epochs = 0, script.warmup_epochs
+        tried.dev_groups = 0
         arguments.save_strategy, arguments.resume_from_checkpoint = "no", None
         begin(wrapped, beginning, training.seed)
         trainer = train(tried, arguments, wrapped, cache, kept)
         dev = EmotionDataset(dev, cache, wrapped.model.config.emotion_labels)
-        found[choice] = emotion_metrics(np.array(dev.targets), trainer.scores(dev, through_language_model=False))[
-            "uar"
-        ]
+        found[choice] = emotion_metrics(np.array(dev.targets), trainer.scores(dev))["uar"]
         logger.info(f"{choice}: UAR {found[choice]:.3f} on {script.choice_groups} of the training speakers")
         if trainer.is_world_process_zero():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -258,6 +260,10 @@ def train(script, training: TrainingArguments, wrapped: EmotionTraining, cache: 
         warmup_epochs=script.warmup_epochs,
     )
     fit_features(wrapped.model, trainer.train_dataset, script.statistics_gain)
+    if script.linear_start:
+        logger.info(
+            f"begins as a regression, accuracy {begin_linear(wrapped, trainer.train_dataset, script.linear_start)}"
+        )
     there = get_last_checkpoint(training.output_dir) if Path(training.output_dir).is_dir() else None
     trainer.train(resume_from_checkpoint=there if training.resume_from_checkpoint else None)
     return trainer

@@ -156,7 +156,7 @@ def test_settings_are_chosen_on_training_speakers_alone(recipe, place, monkeypat
         assert set(found) == set(choices)
         best = max(choices, key=found.get)
         tried, final = chosen[3 * fold : 3 * fold + 2], chosen[3 * fold + 2]
-        assert tried == [(1, 0.5, 2), (3, 0.25, 2)]
+        assert tried == [(1, 0.5, 1), (3, 0.25, 1)]
         assert final == ({choices[0]: (1, 0.5, 1), choices[1]: (3, 0.25, 1)}[best])
     # What was chosen is not chosen again, and training begins where it would have begun without a choice.
     (output / "fold1" / "predictions.json").unlink()

@@ -1,0 +1,94 @@
+"""Training of the extractor begins as a linear model: what statistics of a clip show, said in the learned words."""
+
+import numpy as np
+import torch
+
+from ..modeling.layer_features_empathav import LayerStatistics
+from .emotion import EmotionTraining
+from .emotion_data import EmotionDataset, statistics_of
+from .label_words import STEP
+
+
+@torch.no_grad()
+def begin_linear(training: EmotionTraining, dataset: EmotionDataset, strength: float) -> dict[str, float]:
+    r"""
+    Fits a logistic regression to the statistics of each stream, and writes it into the extractor: vectors move along
+    the word of a label by the label's log-odds. The Q-Former and everything else learns from there.
+
+    Statistics have to be fitted already (`fit_features`), and the words should be learned ([`learn_words`]): labels'
+    own embeddings are hardly followed.
+
+    Args:
+        training ([`EmotionTraining`]): Its words say what the regression finds.
+        dataset ([`EmotionDataset`]): The training side; its disturbed copies take part.
+        strength (`float`): `C` of scikit-learn's `LogisticRegression`, the inverse of the penalty on weights.
+
+    Returns:
+        `dict[str, float]`: by stream, `"audio"` or `"video"`, the share of the fitted clips that are named rightly.
+
+    Raises:
+        `ValueError`: the clips of a stream have one emotion alone.
+    """
+    extractor = training.extractor
+    codes = codes_of_words(training)
+    accuracies = {}
+    for stream, path in (("audio", extractor.audio_statistics), ("video", extractor.vision_statistics)):
+        clips, targets = stream_statistics(dataset, stream)
+        if not targets:
+            continue
+        if len(set(targets)) < 2:
+            raise ValueError(f"All clips with {stream} have one emotion: give clips of others, or no linear start.")
+        inputs = ((clips.to(path.channel_shift) - path.channel_shift) * path.channel_scale).flatten(1).cpu()
+        weights, accuracies[stream] = regression(inputs, targets, len(training.words), strength)
+        write(path, weights, codes)
+    return accuracies
+
+
+@torch.no_grad()
+def codes_of_words(training: EmotionTraining) -> torch.Tensor:
+    """
+    What a query has to hold for its vector to move along a label's word by log-odds of 1: `(labels, width)`.
+
+    The projection of vectors is changed as little as makes that exact.
+    """
+    weight = training.extractor.embedding_projection.linear.weight
+    directions = training.words - training.words.mean(dim=0)
+    moves = STEP * (directions / directions.square().mean(dim=1, keepdim=True).sqrt()).T
+    codes = torch.linalg.lstsq(weight.float(), moves.float()).solution
+    missed = moves - weight.float() @ codes
+    weight += missed @ torch.linalg.pinv(codes)
+    return codes.T
+
+
+def stream_statistics(dataset: EmotionDataset, stream: str) -> tuple[torch.Tensor | None, list[int]]:
+    """Statistics `(windows, layers, 2, width)` of a stream in all clips and copies, and the label of each window."""
+    found, targets = [], []
+    for item, target in zip(dataset.items, dataset.targets):
+        for copy in range(dataset.copies + 1):
+            for window in dataset.cache.load(item, copy):
+                if (features := getattr(window, stream)) is not None:
+                    found.append(statistics_of(features))
+                    targets.append(target)
+    return torch.stack(found) if found else None, targets
+
+
+def regression(inputs: torch.Tensor, targets: list[int], labels: int, strength: float) -> tuple[torch.Tensor, float]:
+    """Weights `(features, labels)`, zero for labels that do not occur, and the accuracy on what was fitted."""
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError:
+        raise ImportError("A linear start needs scikit-learn: pip install scikit-learn") from None
+    # Inputs may be far from unit size, which would change what `strength` means.
+    size = float(inputs.square().mean().sqrt())
+    model = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced")
+    model.fit(inputs.numpy() / size, targets)
+    found = model.coef_ if len(model.classes_) > 2 else np.concatenate([-model.coef_, model.coef_]) / 2
+    weights = torch.zeros(inputs.shape[1], labels)
+    weights[:, torch.tensor(model.classes_)] = torch.tensor(found.T / size, dtype=weights.dtype)
+    return weights, float(model.score(inputs.numpy() / size, targets))
+
+
+def write(path: LayerStatistics, weights: torch.Tensor, codes: torch.Tensor):
+    """Makes the projection of statistics say `weights` of its inputs in `codes`."""
+    centred = weights - weights.mean(dim=1, keepdim=True)
+    path.weight.copy_(((centred @ codes.float().cpu()) * len(weights) ** 0.5).unflatten(0, path.weight.shape[:3]))
