@@ -42,7 +42,7 @@ stage $base/config.json 1 empathav assemble $base --preset smollm2-135m
 stage runs/compressor_0_spelling/compressor.safetensors 2 $(train compressor compressor_smollm2-135m_0_spelling)
 stage runs/compressor_1_utterances/compressor.safetensors 36 $(train compressor compressor_smollm2-135m_1_utterances)
 stage runs/compressor_2_conversations/compressor.safetensors 17 $(train compressor compressor_smollm2-135m_2_conversations)
-stage runs/extractor/extractor.safetensors 12 $(train extractor extractor_smollm2-135m --corpora ravdess_audio av_clips/faces)
+stage runs/extractor/extractor.safetensors 6 $(train extractor extractor_smollm2-135m --corpora ravdess_audio av_clips/faces)
 stage runs/parts/extractor.safetensors 0 bash -c "mkdir -p runs/parts && cp runs/compressor_2_conversations/compressor.safetensors runs/extractor/extractor.safetensors runs/parts"
 stage runs/parts/assembled 1 bash -c "empathav assemble $base --trained runs/parts && touch runs/parts/assembled"
 
@@ -54,14 +54,16 @@ stage runs/sft_tags/adapter_model.safetensors 15 $(train sft sft_tags_smollm2-13
 stage runs/pairs/table.json 17 $(recipe counter_emotional counter_emotional_smollm2-135m)
 stage runs/pairs_dev/table.json 4 $(recipe counter_emotional counter_emotional_smollm2-135m --split dev --limit 96 --output_dir runs/pairs_dev)
 stage runs/pairs_human/table.json 2 $(recipe counter_emotional counter_emotional_smollm2-135m --kinds human_other random opposite --limit 500 --output_dir runs/pairs_human)
+stage runs/pairs_exchanged/table.json 2 $(recipe counter_emotional counter_emotional_smollm2-135m --kinds exchanged --limit 600 --contextual_floor -1 --output_dir runs/pairs_exchanged)
 for kind in random opposite; do
     stage runs/dpo_$kind/adapter_model.safetensors 12 $(train epo dpo_smollm2-135m --pairs runs/pairs_human/$kind --output_dir runs/dpo_$kind)
 done
 stage runs/epo_written/adapter_model.safetensors 12 $(train epo epo_smollm2-135m --pairs runs/pairs/nearest_written --output_dir runs/epo_written --report false)
 stage runs/epo_human/adapter_model.safetensors 12 $(train epo epo_smollm2-135m --pairs runs/pairs/human_other --output_dir runs/epo_human --report false)
+stage runs/epo_exchanged/adapter_model.safetensors 9 $(train epo dpo_smollm2-135m --pairs runs/pairs_exchanged/exchanged --output_dir runs/epo_exchanged)
 stage runs/epo/preference.json 16 $(train epo epo_smollm2-135m)
 
 # What it is worth.
-stage runs/evaluation/results.json 45 python recipes/evaluate.py --config recipes/configs/evaluate_smollm2-135m.yaml
+stage runs/evaluation/results.json 60 python recipes/evaluate.py --config recipes/configs/evaluate_smollm2-135m.yaml
 stage runs/evaluation/rendered 0 bash -c "python recipes/evaluate.py --render runs/evaluation/results.json --documents runs/evaluation/results.md && touch runs/evaluation/rendered"
 [ $cost = 0 ] || printf '%5d min  in all: %d hours and %d minutes of one core\n' $total $((total / 60)) $((total % 60))

@@ -173,15 +173,16 @@ def test_how_near_in_context_other_peoples_replies_are_is_a_choice(material):
 
 
 def test_replies_change_places_as_far_apart_as_can_be(material):
-    rows, _, _, scores = material
+    *_, scores = material
+    rows = context_rows([talk(number, "sad" if number % 2 else "happy") for number in range(12)], 8, 1)
     loose = replace(WIDE, shortest=0.01, longest=100.0, most_overlap=2.0)
     pairs, _ = make_pairs("exchanged", rows, scores, limits=loose)
     right, rejected = ([pair[side][0]["content"] for pair in pairs] for side in ("chosen", "rejected"))
     assert sorted(right) == sorted(rejected) == sorted(row["right"] for row in rows)
-    dialogues = {row["right"]: row["dialogue"] for row in rows}
-    assert all(dialogues[one] != dialogues[other] for one, other in zip(right, rejected))
+    felt = {row["right"]: row["context_emotion"] for row in rows}
+    assert all({felt[one], felt[other]} == {"sad", "happy"} for one, other in zip(right, rejected))
     found = sum(pair["emotional_distance"] for pair in pairs)
-    for step in range(2, len(rows) - 2):  # all rows of a dialogue are neighbours
+    for step in range(2, len(rows), 4):  # a dialogue has two rows, and each second one is sad
         assert found >= sum(scores.distance(one, other) for one, other in zip(right, right[step:] + right[:step]))
 
 
@@ -189,8 +190,8 @@ def test_where_limits_allow_no_exchange_there_is_no_pair(material):
     rows, _, _, scores = material
     pairs, counts = make_pairs("exchanged", rows, scores, limits=replace(WIDE, contextual_floor=1.1))
     assert pairs == [] and counts["row without a pair"] == len(rows)
-    pairs, _ = make_pairs("exchanged", rows[:2], scores, limits=WIDE)
-    assert pairs == []  # both are of one dialogue
+    alike = [{**row, "context_emotion": "sad"} for row in rows]
+    assert make_pairs("exchanged", alike, scores, limits=WIDE)[0] == []
 
 
 def test_a_context_without_an_opposite_has_no_pair(material):

@@ -7,7 +7,7 @@ Kinds of preference pairs over the same contexts, so that what training gains ca
 | same_writer | written for the emotion of the human reply, by the same writer | as above, seen from that reply |
 | nearest_written | what was written, the emotionally nearest to the human reply | as above, seen from that reply |
 | human_other | the human reply | another human's reply of another emotion, the farthest one within the limits |
-| exchanged | the human reply | that of another context, each once: the farthest ones in sum, within the limits |
+| exchanged | the human reply | that of a context of the opposite emotion, each once: the farthest ones in sum |
 | random | the human reply | any other human's reply |
 | opposite | the human reply | a human's reply in a dialogue of the opposite emotion (EmPO, arXiv 2406.19071) |
 """
@@ -206,10 +206,11 @@ def human_other(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: 
 
 def exchanged(rows: Sequence[dict], scores: TextScores, limits: Limits, seed: int) -> Callable:
     """
-    The right replies change places, so that each is rejected once and as far from the right one as can be in sum.
+    The right replies of contexts of opposite emotions change places, so that each is rejected once at most, and in sum
+    as far from the right one as can be.
 
     Both sides then are the same texts, and nothing tells one from the other but what the context asks for. Where
-    limits allow no reply a row has no candidate, and some reply is rejected nowhere.
+    emotions and limits allow no reply a row has no candidate, and some reply is rejected nowhere.
     """
     try:
         from scipy.optimize import linear_sum_assignment
