@@ -105,6 +105,9 @@ class ScriptArguments:
         default=200,
         metadata={"help": "Human replies of an emotion, of which the nearest in context is a candidate; 1 draws any."},
     )
+    opposite: bool = field(
+        default=True, metadata={"help": "Exchange replies between contexts of opposite emotions alone."}
+    )
     obedience: int = field(default=0, metadata={"help": "Contexts to measure the writer's obedience on; no pairs."})
     inspect: int = field(default=0, metadata={"help": "Pairs of each kind in a page to read, inspect.html."})
     use_cpu: bool = field(default=False, metadata={"help": "Leave a GPU alone."})
@@ -120,7 +123,7 @@ def main(script: ScriptArguments):
         raise ValueError("Pairs of this kind are written: name a --writer, with --server where it is behind one.")
     if script.server and script.adapter:
         raise ValueError("--adapter is for a writer in this process: load it in the server, and name it as --writer.")
-    limits = Limits(script.contextual_floor, script.shortest, script.longest, script.most_overlap, script.nearest_of)
+    limits = Limits(**{name: getattr(script, name) for name in vars(Limits())})
     # A process that is done early waits for the others, however long they take.
     state = PartialState(cpu=script.use_cpu, timeout=timedelta(days=7))
     rows, pool = draw_rows(script)

@@ -192,6 +192,7 @@ def test_where_limits_allow_no_exchange_there_is_no_pair(material):
     assert pairs == [] and counts["row without a pair"] == len(rows)
     alike = [{**row, "context_emotion": "sad"} for row in rows]
     assert make_pairs("exchanged", alike, scores, limits=WIDE)[0] == []
+    assert make_pairs("exchanged", alike, scores, limits=replace(WIDE, opposite=False, most_overlap=2.0))[0] != []
 
 
 def test_a_context_without_an_opposite_has_no_pair(material):

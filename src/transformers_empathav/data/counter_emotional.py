@@ -50,6 +50,7 @@ class Limits:
             by length alone where one side is longer.
         most_overlap (`float`): From this word overlap on (Ratcliff-Obershelp, 0 to 1) it counts as a copy.
         nearest_of (`int`): Of so many human replies of an emotion the nearest in context is a candidate; 1 draws any.
+        opposite (`bool`): Replies are exchanged between contexts of opposite emotions alone.
     """
 
     contextual_floor: float = 0.2
@@ -57,6 +58,7 @@ class Limits:
     longest: float = 2.0
     most_overlap: float = 0.8
     nearest_of: int = 200
+    opposite: bool = True
 
     def __post_init__(self):
         if not 0 < self.shortest <= 1 <= self.longest:

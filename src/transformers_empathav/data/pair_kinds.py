@@ -224,9 +224,10 @@ def exchanged(rows: Sequence[dict], scores: TextScores, limits: Limits, seed: in
     _, dialogues = np.unique([row["dialogue"] for row in rows], return_inverse=True)
     allowed = (ratios >= limits.shortest) & (ratios <= limits.longest)
     allowed &= (embeddings @ embeddings.T >= limits.contextual_floor) & (dialogues[:, None] != dialogues[None])
-    felt = [row["context_emotion"] for row in rows]
-    opposite = np.array([[OPPOSITE.get(one) == other for other in felt] for one in felt])
-    allowed &= opposite | opposite.T
+    if limits.opposite:
+        felt = [row["context_emotion"] for row in rows]
+        opposite = np.array([[OPPOSITE.get(one) == other for other in felt] for one in felt])
+        allowed &= opposite | opposite.T
     distances = 1 - emotions @ emotions.T
     _, partners = linear_sum_assignment(np.where(allowed, distances, -len(rows)), maximize=True)
     partner = {row["id"]: rows[other] for row, other, may in zip(rows, partners, allowed) if may[other]}
