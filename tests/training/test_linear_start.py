@@ -42,13 +42,13 @@ def started(processor, tmp_path):
 
 def test_vectors_move_by_what_the_regression_finds(started):
     training, dataset = started(HEARD)
-    accuracies = begin_linear(training, dataset, 0.1)
     path, projection = training.extractor.audio_statistics, training.extractor.embedding_projection
     clips, targets = stream_statistics(dataset, "audio")
     inputs = ((clips - path.channel_shift) * path.channel_scale / 3.0).flatten(1).numpy()
     inputs /= np.sqrt(np.mean(np.square(inputs)))
     model = LogisticRegression(C=0.1, max_iter=1000, class_weight="balanced").fit(inputs, targets)
-    odds = torch.tensor(inputs @ model.coef_.T, dtype=torch.float32)
+    odds = torch.tensor(inputs @ model.coef_.T + model.intercept_, dtype=torch.float32)
+    accuracies = begin_linear(training, dataset, 0.1)
     odds = odds - odds.mean(dim=1, keepdim=True)
     directions = training.words - training.words.mean(dim=0)
     directions = directions / directions.square().mean(dim=1, keepdim=True).sqrt()

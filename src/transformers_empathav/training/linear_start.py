@@ -9,11 +9,14 @@ from .emotion_data import EmotionDataset, statistics_of
 from .label_words import STEP
 
 
+QUIET = 0.1  # how loud the Q-Former is at first: untrained, it would drown what the regression says
+
+
 @torch.no_grad()
 def begin_linear(training: EmotionTraining, dataset: EmotionDataset, strength: float) -> dict[str, float]:
     r"""
     Fits a logistic regression to the statistics of each stream, and writes it into the extractor: vectors move along
-    the word of a label by the label's log-odds. The Q-Former and everything else learns from there.
+    the word of a label by the label's log-odds. The Q-Former begins quietly, and everything learns from there.
 
     Statistics have to be fitted already (`fit_features`), and the words should be learned ([`learn_words`]): labels'
     own embeddings are hardly followed.
@@ -39,8 +42,9 @@ def begin_linear(training: EmotionTraining, dataset: EmotionDataset, strength: f
         if len(set(targets)) < 2:
             raise ValueError(f"All clips with {stream} have one emotion: give clips of others, or no linear start.")
         inputs = ((clips.to(path.channel_shift) - path.channel_shift) * path.channel_scale).flatten(1).cpu()
-        weights, accuracies[stream] = regression(inputs, targets, len(training.words), strength)
-        write(path, weights, codes)
+        weights, bias, accuracies[stream] = regression(inputs, targets, len(training.words), strength)
+        write(path, weights, bias, codes)
+    extractor.qformer.encoder.layer[-1].output_query.LayerNorm.weight.mul_(QUIET)
     return accuracies
 
 
@@ -72,8 +76,10 @@ def stream_statistics(dataset: EmotionDataset, stream: str) -> tuple[torch.Tenso
     return torch.stack(found) if found else None, targets
 
 
-def regression(inputs: torch.Tensor, targets: list[int], labels: int, strength: float) -> tuple[torch.Tensor, float]:
-    """Weights `(features, labels)`, zero for labels that do not occur, and the accuracy on what was fitted."""
+def regression(
+    inputs: torch.Tensor, targets: list[int], labels: int, strength: float
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Weights `(features, labels)` and biases, zero for labels that do not occur; and the accuracy on these inputs."""
     try:
         from sklearn.linear_model import LogisticRegression
     except ImportError:
@@ -82,13 +88,16 @@ def regression(inputs: torch.Tensor, targets: list[int], labels: int, strength: 
     size = float(inputs.square().mean().sqrt())
     model = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced")
     model.fit(inputs.numpy() / size, targets)
-    found = model.coef_ if len(model.classes_) > 2 else np.concatenate([-model.coef_, model.coef_]) / 2
-    weights = torch.zeros(inputs.shape[1], labels)
-    weights[:, torch.tensor(model.classes_)] = torch.tensor(found.T / size, dtype=weights.dtype)
-    return weights, float(model.score(inputs.numpy() / size, targets))
+    found = np.concatenate([model.coef_ / size, model.intercept_[:, None]], axis=1)
+    found = found if len(model.classes_) > 2 else np.concatenate([-found, found]) / 2
+    weights = torch.zeros(inputs.shape[1] + 1, labels)
+    weights[:, torch.tensor(model.classes_)] = torch.tensor(found.T, dtype=weights.dtype)
+    return weights[:-1], weights[-1], float(model.score(inputs.numpy() / size, targets))
 
 
-def write(path: LayerStatistics, weights: torch.Tensor, codes: torch.Tensor):
-    """Makes the projection of statistics say `weights` of its inputs in `codes`."""
+def write(path: LayerStatistics, weights: torch.Tensor, bias: torch.Tensor, codes: torch.Tensor):
+    """Makes the projection of statistics say `weights` of its inputs, and `bias`, in `codes`."""
     centred = weights - weights.mean(dim=1, keepdim=True)
+    offset = torch.linalg.pinv(centred.T) @ (bias - bias.mean())  # inputs that say the bias
+    path.channel_shift -= offset.view(path.channel_shift.shape).to(path.channel_scale) / path.channel_scale
     path.weight.copy_(((centred @ codes.float().cpu()) * len(weights) ** 0.5).unflatten(0, path.weight.shape[:3]))
