@@ -55,12 +55,12 @@ class EmotionTrainer(PartTrainer):
         return losses.sum() / share
 
     @torch.no_grad()
-    def scores(self, dataset: EmotionDataset, through_language_model: bool = True) -> np.ndarray:
+    def scores(self, dataset: EmotionDataset) -> np.ndarray:
         """Probabilities `(rows, labels)` of each row, in the order of the dataset."""
         training = self.accelerator.unwrap_model(self.model)
         mode, through = training.training, training.through_language_model
         training.eval()
-        training.through_language_model = through_language_model
+        training.through_language_model = True
         found = []
         for batch in self.get_eval_dataloader(dataset):
             batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
