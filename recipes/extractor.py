@@ -100,7 +100,8 @@ class ScriptArguments:
         default=0, metadata={"help": "Steps that look for words which the LLM understands better than these; 160 do."}
     )
     linear_start: float = field(
-        default=0.0, metadata={"help": "C of the logistic regression that training begins as; 0 begins without one."}
+        default=0.0,
+        metadata={"help": "C of the regression that training begins as, shared by inputs; 0 for none."},
     )
     baselines: bool = field(default=True, metadata={"help": "Whether the table of a cross-validation has baselines."})
     extractor: str | None = field(default=None, metadata={"help": "Trained extractor to go on with; else begun anew."})

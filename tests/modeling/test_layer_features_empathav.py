@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from transformers_empathav.modeling.layer_features_empathav import LayerMix, LayerStatistics, statistics
+from transformers_empathav.modeling.layer_features_empathav import FARTHEST, LayerMix, LayerStatistics, statistics
 
 
 @pytest.fixture
@@ -50,6 +50,15 @@ def test_statistics_are_standardised_and_projected_together(layers, mask):
 
     expected = ((statistics(layers, mask) - mean) / spread).flatten(1) @ module.weight.flatten(0, 2) * 3 / 16**0.5
     assert torch.allclose(module(layers, mask), expected, atol=1e-4)
+
+
+def test_what_is_unlike_all_of_training_says_no_more_than_the_farthest(layers, mask):
+    module = awake()
+    module.fit(torch.zeros(2, 2, 4), torch.ones(2, 2, 4), gain=3.0)
+    found = module.scaled(torch.tensor([-100.0, -2.0, 0.5, 100.0])[:, None, None, None].expand(4, 2, 2, 4))
+    assert found[:, 0, 0, 0].tolist() == [-3 * FARTHEST, -6.0, 1.5, 3 * FARTHEST]
+    near, far = module(layers * 1e3, mask), module(layers * 1e6, mask)
+    assert torch.allclose(near[:2], far[:2], atol=1e-4)
 
 
 def test_before_training_statistics_say_nothing(layers, mask):

@@ -5,6 +5,9 @@ from torch import nn
 from transformers import initialization as init
 
 
+FARTHEST = 2.5  # standard deviations, beyond which a statistic says no more: such a clip is unlike those of training
+
+
 class LayerMix(nn.Module):
     """
     A learned convex combination of an encoder's layers; equal shares before training.
@@ -45,28 +48,37 @@ class LayerStatistics(nn.Module):
     """
     Mean and standard deviation of each layer over time, projected together: what a linear model hears in a voice.
 
-    Training begins by fitting `channel_shift` and `channel_scale`, as for [`LayerMix`], over clips. Until the
-    projection is trained it gives zeros.
+    Training begins by fitting `channel_shift` and `channel_scale`, as for [`LayerMix`], over clips, and `limit`, at
+    which what is unlike all of them is cut off: frames without a face would outweigh a voice. Until the projection is
+    trained it gives zeros.
     """
 
     def __init__(self, num_layers: int, width: int, out_width: int):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(num_layers, 2, width, out_width))
+        self.bias = nn.Parameter(torch.zeros(out_width))
         self.register_buffer("channel_shift", torch.zeros(num_layers, 2, width))
         self.register_buffer("channel_scale", torch.ones(num_layers, 2, width))
+        self.register_buffer("limit", torch.tensor(float("inf")))
         self.dropout = nn.Dropout(0.0)
 
     @torch.no_grad()
     def reset(self):
         """Initial values."""
         init.zeros_(self.weight)
+        init.zeros_(self.bias)
         init.zeros_(self.channel_shift)
         init.ones_(self.channel_scale)
+        init.constant_(self.limit, float("inf"))
 
     def forward(self, layers: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """`(clips, layers, tokens, width)`, of which `mask` `(clips, tokens)` counts, to `(clips, out_width)`."""
-        found = self.dropout((statistics(layers, mask) - self.channel_shift) * self.channel_scale).to(layers.dtype)
-        return torch.einsum("clsw,lswo->co", found, self.weight) / found[0].numel() ** 0.5
+        found = self.dropout(self.scaled(statistics(layers, mask))).to(layers.dtype)
+        return torch.einsum("clsw,lswo->co", found, self.weight) / found[0].numel() ** 0.5 + self.bias
+
+    def scaled(self, found: torch.Tensor) -> torch.Tensor:
+        """Statistics `(clips, layers, 2, width)` as the projection reads them."""
+        return ((found - self.channel_shift) * self.channel_scale).clamp(-self.limit, self.limit)
 
     @torch.no_grad()
     def fit(self, mean: torch.Tensor, spread: torch.Tensor, gain: float = 1.0):
@@ -76,6 +88,7 @@ class LayerStatistics(nn.Module):
         """
         self.channel_shift.copy_(mean)
         self.channel_scale.copy_(gain / spread.clamp(min=1e-4))
+        self.limit.fill_(gain * FARTHEST)
 
 
 def statistics(layers: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

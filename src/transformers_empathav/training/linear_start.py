@@ -24,7 +24,9 @@ def begin_linear(training: EmotionTraining, dataset: EmotionDataset, strength: f
     Args:
         training ([`EmotionTraining`]): Its words say what the regression finds.
         dataset ([`EmotionDataset`]): The training side; its disturbed copies take part.
-        strength (`float`): `C` of scikit-learn's `LogisticRegression`, the inverse of the penalty on weights.
+        strength (`float`):
+            `C` of scikit-learn's `LogisticRegression`, the inverse of the penalty on weights, for a single statistic;
+            it is shared between those of a stream. So a face of few statistics may say as much as a voice of many.
 
     Returns:
         `dict[str, float]`: by stream, `"audio"` or `"video"`, the share of the fitted clips that are named rightly.
@@ -41,7 +43,7 @@ def begin_linear(training: EmotionTraining, dataset: EmotionDataset, strength: f
             continue
         if len(set(targets)) < 2:
             raise ValueError(f"All clips with {stream} have one emotion: give clips of others, or no linear start.")
-        inputs = ((clips.to(path.channel_shift) - path.channel_shift) * path.channel_scale).flatten(1).cpu()
+        inputs = path.scaled(clips.to(path.channel_shift)).flatten(1).cpu()
         weights, bias, accuracies[stream] = regression(inputs, targets, len(training.words), strength)
         write(path, weights, bias, codes)
     extractor.qformer.encoder.layer[-1].output_query.LayerNorm.weight.mul_(QUIET)
@@ -86,7 +88,7 @@ def regression(
         raise ImportError("A linear start needs scikit-learn: pip install scikit-learn") from None
     # Inputs may be far from unit size, which would change what `strength` means.
     size = float(inputs.square().mean().sqrt())
-    model = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced")
+    model = LogisticRegression(C=strength / inputs.shape[1], max_iter=1000, class_weight="balanced")
     model.fit(inputs.numpy() / size, targets)
     found = np.concatenate([model.coef_ / size, model.intercept_[:, None]], axis=1)
     found = found if len(model.classes_) > 2 else np.concatenate([-found, found]) / 2
@@ -98,6 +100,5 @@ def regression(
 def write(path: LayerStatistics, weights: torch.Tensor, bias: torch.Tensor, codes: torch.Tensor):
     """Makes the projection of statistics say `weights` of its inputs, and `bias`, in `codes`."""
     centred = weights - weights.mean(dim=1, keepdim=True)
-    offset = torch.linalg.pinv(centred.T) @ (bias - bias.mean())  # inputs that say the bias
-    path.channel_shift -= offset.view(path.channel_shift.shape).to(path.channel_scale) / path.channel_scale
     path.weight.copy_(((centred @ codes.float().cpu()) * len(weights) ** 0.5).unflatten(0, path.weight.shape[:3]))
+    path.bias.copy_((bias - bias.mean()) @ codes.float().cpu())
