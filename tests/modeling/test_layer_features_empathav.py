@@ -52,13 +52,17 @@ def test_statistics_are_standardised_and_projected_together(layers, mask):
     assert torch.allclose(module(layers, mask), expected, atol=1e-4)
 
 
-def test_what_is_unlike_all_of_training_says_no_more_than_the_farthest(layers, mask):
-    module = awake()
+def test_what_is_unlike_all_of_training_says_less(layers, mask):
+    module = LayerStatistics(2, 4, 6)
     module.fit(torch.zeros(2, 2, 4), torch.ones(2, 2, 4), gain=3.0)
-    found = module.scaled(torch.tensor([-100.0, -2.0, 0.5, 100.0])[:, None, None, None].expand(4, 2, 2, 4))
-    assert found[:, 0, 0, 0].tolist() == [-3 * FARTHEST, -6.0, 1.5, 3 * FARTHEST]
-    near, far = module(layers * 1e3, mask), module(layers * 1e6, mask)
-    assert torch.allclose(near[:2], far[:2], atol=1e-4)
+    near = torch.tensor([-1.0, 1.5, 1.0, -1.9]).expand(1, 2, 2, 4)
+    assert torch.allclose(module.scaled(near), 3 * near)
+    far = torch.tensor([-2.0, 2.0, 2.0, -2.0]).expand(1, 2, 2, 4) * FARTHEST
+    assert torch.allclose(module.scaled(far), 3 * far / 16)
+    assert module.scaled(100 * far).abs().max() < 1e-3
+    one_alone = torch.zeros(1, 2, 2, 4)
+    one_alone[0, 0, 0, 0] = 3 * FARTHEST
+    assert torch.equal(module.scaled(one_alone), 3 * one_alone)  # the clip as a whole counts
 
 
 def test_before_training_statistics_say_nothing(layers, mask):
@@ -87,3 +91,6 @@ def test_a_constant_stream_has_a_gradient():
     layers = torch.ones(1, 2, 5, 4, requires_grad=True)
     statistics(layers, torch.ones(1, 5, dtype=torch.bool)).sum().backward()
     assert torch.isfinite(layers.grad).all()
+    nothing = torch.zeros(1, 2, 2, 4, requires_grad=True)
+    LayerStatistics(2, 4, 6).scaled(nothing).sum().backward()
+    assert torch.isfinite(nothing.grad).all()

@@ -7,7 +7,6 @@ from sklearn.linear_model import LogisticRegression
 
 from helpers import frames, short_labels, sound, user, wake
 from transformers_empathav.backbones.tiny import tiny_model
-from transformers_empathav.modeling.layer_features_empathav import FARTHEST
 from transformers_empathav.training.augmentation import Disturbance
 from transformers_empathav.training.emotion import EmotionTraining
 from transformers_empathav.training.emotion_data import EmotionCollator, EmotionDataset, fit_features
@@ -45,7 +44,7 @@ def test_vectors_move_by_what_the_regression_finds(started):
     training, dataset = started(HEARD)
     path, projection = training.extractor.audio_statistics, training.extractor.embedding_projection
     clips, targets = stream_statistics(dataset, "audio")
-    inputs = ((clips - path.channel_shift) * path.channel_scale / 3.0).clamp(-FARTHEST, FARTHEST).flatten(1).numpy()
+    inputs = path.scaled(clips).flatten(1).numpy() / 3.0
     inputs /= np.sqrt(np.mean(np.square(inputs)))
     model = LogisticRegression(C=0.1 / inputs.shape[1], max_iter=1000, class_weight="balanced").fit(inputs, targets)
     odds = torch.tensor(inputs @ model.coef_.T + model.intercept_, dtype=torch.float32)

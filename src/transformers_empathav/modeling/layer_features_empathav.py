@@ -5,7 +5,7 @@ from torch import nn
 from transformers import initialization as init
 
 
-FARTHEST = 2.5  # standard deviations, beyond which a statistic says no more: such a clip is unlike those of training
+FARTHEST = 2.0  # standard deviations, on the whole; clips of training and of other speakers lie within
 
 
 class LayerMix(nn.Module):
@@ -48,9 +48,9 @@ class LayerStatistics(nn.Module):
     """
     Mean and standard deviation of each layer over time, projected together: what a linear model hears in a voice.
 
-    Training begins by fitting `channel_shift` and `channel_scale`, as for [`LayerMix`], over clips, and `limit`, at
-    which what is unlike all of them is cut off: frames without a face would outweigh a voice. Until the projection is
-    trained it gives zeros.
+    Training begins by fitting `channel_shift` and `channel_scale`, as for [`LayerMix`], over clips, and `limit`: what
+    lies farther off than clips of training do says less, or frames without a face would outweigh a voice. Until the
+    projection is trained it gives zeros.
     """
 
     def __init__(self, num_layers: int, width: int, out_width: int):
@@ -78,7 +78,9 @@ class LayerStatistics(nn.Module):
 
     def scaled(self, found: torch.Tensor) -> torch.Tensor:
         """Statistics `(clips, layers, 2, width)` as the projection reads them."""
-        return ((found - self.channel_shift) * self.channel_scale).clamp(-self.limit, self.limit)
+        found = (found - self.channel_shift) * self.channel_scale
+        size = found.square().mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12).sqrt()
+        return found * (self.limit / size).clamp(max=1) ** 4
 
     @torch.no_grad()
     def fit(self, mean: torch.Tensor, spread: torch.Tensor, gain: float = 1.0):
