@@ -29,9 +29,10 @@ def main():
     parser.add_argument("--recent", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    model = EmpathAVForCausalLM.from_pretrained(options.checkpoint, dtype=getattr(torch, options.dtype)).eval()
+    model = load(options)
     shipped_k = model.config.memory_tokens_per_utterance
     conversation = Conversation(model, max(options.turns))
     full = measure_full(conversation, options.turns)
@@ -39,14 +40,18 @@ def main():
     for k in sorted({1, shipped_k}):
         if k != shipped_k:  # the values of the vectors do not change the cost
             read_outs = torch.nn.Embedding(k, model.config.compressor_config.hidden_size)
-            model.model.compressor.readouts = read_outs.to(model.dtype)
+            model.model.compressor.readouts = read_outs.to(model.device, model.dtype)
         model.config.memory_tokens_per_utterance = k
         results[k] = compare(k, options.turns, full, measure_memory(conversation, k, options.turns, options.recent))
         show(results[k])
         if k != shipped_k:
-            model = EmpathAVForCausalLM.from_pretrained(options.checkpoint, dtype=getattr(torch, options.dtype)).eval()
-            conversation.model = model
+            conversation.model = model = load(options)
     print(json.dumps({"recent": options.recent, **results[1], "shipped_k": results[shipped_k]}))
+
+
+def load(options):
+    model = EmpathAVForCausalLM.from_pretrained(options.checkpoint, dtype=getattr(torch, options.dtype))
+    return model.to(options.device).eval()
 
 
 class Conversation:
@@ -56,7 +61,8 @@ class Conversation:
         self.model = model
         generator = torch.Generator().manual_seed(0)
         vocabulary = model.config.text_config.vocab_size
-        self.system, *self.turns = torch.randint(100, vocabulary, (turns + 2, 1, TURN_TOKENS), generator=generator)
+        ids = torch.randint(100, vocabulary, (turns + 2, 1, TURN_TOKENS), generator=generator)
+        self.system, *self.turns = ids.to(model.device)
 
     def read(self, cache, ids, vectors=None):
         """One forward over memory vectors and tokens, up to the logits from which a reply begins."""
@@ -88,7 +94,7 @@ def measure_memory(conversation, k, turns, recent):
     """A cache over [system][memory], grown by one utterance, and the verbatim turns behind it."""
     result = {name: [] for name in ("turn_cost_s", "kv_bytes_memory", "memory_bytes", "decode_ms_memory")}
     model = conversation.model
-    read_outs = torch.full((1, k), model.config.memory_token_id)
+    read_outs = torch.full((1, k), model.config.memory_token_id, device=model.device)
     for count in turns:
         *older, leaving = conversation.turns[: count - recent]
         memory = None
@@ -135,8 +141,10 @@ def timed(work, undo=lambda: None, repeats=5):
     """Median seconds of `work`, which `undo` takes back, and its last result."""
     seconds = []
     for _ in range(repeats):
+        wait()
         started = perf_counter()
         result = work()
+        wait()
         seconds.append(perf_counter() - started)
         undo()
     return median(seconds), result
@@ -144,11 +152,19 @@ def timed(work, undo=lambda: None, repeats=5):
 
 def decode_ms(conversation, cache):
     """Milliseconds for each further token."""
+    token = torch.tensor([[100]], device=conversation.model.device)
     started = perf_counter()
     for _ in range(DECODE_STEPS):
-        conversation.read(cache, torch.tensor([[100]]))
+        conversation.read(cache, token)
+    wait()
     cache.crop(-DECODE_STEPS)
     return 1000 * (perf_counter() - started) / DECODE_STEPS
+
+
+def wait():
+    """Until a GPU has done what it was told."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def cache_bytes(cache):

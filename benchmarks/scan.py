@@ -1,16 +1,20 @@
 """
-Speed of the state-space stack against transformers' Mamba-2 and Mamba-1, with the same weights, on the CPU.
+Speed of the state-space stack against transformers' Mamba-2 and Mamba-1, with the same weights.
 
     python benchmarks/scan.py
+    python benchmarks/scan.py --device cuda --rounds 20
 
-Candidates take turns, so that a busy machine slows all of them alike, and the best of the rounds counts. The floor is
-the time of the matrix products alone: in_proj, out_proj and the four batched products of the chunked form.
+Candidates take turns, so that a busy machine slows all of them alike, and the best of the rounds counts, after one
+that does not. The floor is the time of the matrix products alone: in_proj, out_proj and the four batched products of
+the chunked form. On CUDA with mamba-ssm our stack runs with its kernels and without; transformers' models use them too
+where causal-conv1d is installed beside it.
 """
 
 import argparse
 import json
 import os
 import time
+from unittest import mock
 
 
 # Threads that spin while they wait for each other lose whole time slices to whatever else runs; must precede torch.
@@ -19,6 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import torch  # noqa: E402
 from transformers import Mamba2Config, Mamba2Model, MambaConfig, MambaModel, logging  # noqa: E402
 
+from transformers_empathav.modeling import selective_scan_empathav as scans  # noqa: E402
 from transformers_empathav.modeling.state_space_empathav import StateSpaceStack  # noqa: E402
 
 
@@ -35,7 +40,7 @@ def build(config, reference_class, reference_config):
     return stack, reference
 
 
-def floor_products(batch, length, dtype):
+def floor_products(batch, length, dtype, device):
     """Operands of the matrix products of one layer."""
     chunks, inner = batch * length // CHUNK, HEADS * HEAD_DIM
     shapes = [
@@ -46,13 +51,21 @@ def floor_products(batch, length, dtype):
         ((chunks, inner, CHUNK), (chunks, CHUNK, STATE)),
         ((chunks, CHUNK, STATE), (chunks, STATE, inner)),
     ]
-    return [tuple(torch.randn(shape).to(dtype) for shape in pair) for pair in shapes]
+    return [tuple(torch.randn(shape).to(device, dtype) for shape in pair) for pair in shapes]
 
 
-def candidates(models, batch, length, dtype):
+def candidates(models, batch, length, dtype, device):
     """Functions to time, by name; each returns its output."""
-    inputs = torch.randn(batch, length, HIDDEN).to(dtype)
-    products = floor_products(batch, length, dtype)
+    inputs = torch.randn(batch, length, HIDDEN).to(device, dtype)
+    products = floor_products(batch, length, dtype, device)
+    kernels = scans.cuda_kernels(torch.device(device))
+
+    def plain(function):
+        def run():
+            with mock.patch.object(scans, "cuda_kernels", lambda device: None):
+                return function()
+
+        return run
 
     def forward(model):
         with torch.no_grad():
@@ -77,18 +90,25 @@ def candidates(models, batch, length, dtype):
     if dtype == torch.float32:
         for name in ("ours, Mamba-2", "transformers Mamba-2"):
             named[name + ", fwd+bwd"] = lambda model=models[name]: forward_backward(model)
+    if kernels is not None:
+        ours = {name: function for name, function in named.items() if name.startswith("ours")}
+        named |= {f"{name}, no kernels": plain(function) for name, function in ours.items()}
     return named
 
 
 def best_times(named, rounds, seconds):
     """Best time of each function, called in turn; one that has used up `seconds` is not called again."""
     times = {name: [] for name in named}
-    for _ in range(rounds):
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    for round_ in range(-1, rounds):
         for name, function in named.items():
             if sum(times[name]) < seconds:
+                wait()
                 start = time.perf_counter()
                 function()
-                times[name].append(time.perf_counter() - start)
+                wait()
+                if round_ >= 0:
+                    times[name].append(time.perf_counter() - start)
     return {name: min(taken) for name, taken in times.items()}, {name: len(taken) for name, taken in times.items()}
 
 
@@ -100,6 +120,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="calls of each candidate")
     parser.add_argument("--seconds", type=float, default=40, help="time after which a candidate is not called again")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], help="dtypes of the parameters")
     args = parser.parse_args()
     torch.set_num_threads(2)
@@ -120,14 +141,17 @@ def main():
     summary = {}
     for dtype in (getattr(torch, name) for name in args.dtypes):
         for model in models.values():
-            model.to(dtype)
+            model.to(args.device, dtype)
         for batch, length in SHAPES:
-            named = candidates(models, batch, length, dtype)
+            named = candidates(models, batch, length, dtype, args.device)
             times, calls = best_times(named, args.rounds, args.seconds)
             print(f"\n{batch} x {length}, {str(dtype).removeprefix('torch.')}")
             for name, taken in times.items():
                 to_floor = taken / times["matmul floor"]
-                print(f"  {name:32s} {taken:8.3f} s  {to_floor:6.2f} x floor  (best of {calls[name]})", flush=True)
+                print(
+                    f"  {name:32s} {1000 * taken:9.2f} ms  {to_floor:6.2f} x floor  (best of {calls[name]})",
+                    flush=True,
+                )
             if dtype == torch.float32 and batch == 1:
                 summary = summarise(named, times, length)
     if summary:

@@ -110,7 +110,7 @@ def measure(model, processor, dev, soft, batch):
             "mean_pooled": torch.cat([mean_pooled(model, processor, window, k) for window in group]),
         }
         batches = {name: (inputs, value) for name, value in vectors.items()}
-        batches["own_with_emotions"] = (ReconstructionCollator(processor, emotions=True)(group), None)
+        batches["own_with_emotions"] = (ReconstructionCollator(processor, emotions=1.0)(group), None)
         for name, kept in (("none", 0), ("last_2", 2), ("text", 8)):
             batches[name] = (ReconstructionCollator(processor, verbatim=kept)(group), None)
         for name, (given, value) in batches.items():

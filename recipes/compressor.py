@@ -26,6 +26,7 @@ from trl import TrlParser
 from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
 from transformers_empathav.data.dialogues import load_corpus, windows
 from transformers_empathav.trained_parts import load_part, part_file, renew_part, save_part
+from transformers_empathav.training.divergence import DivergenceCallback
 from transformers_empathav.training.reconstruction import (
     CompressorTrainer,
     Reconstruction,
@@ -45,7 +46,7 @@ class ScriptArguments:
     )
     utterances: int = field(default=1, metadata={"help": "Messages in a window, at most: 1 for single utterances."})
     max_tokens: int = field(default=64, metadata={"help": "Longest message, in tokens."})
-    emotions: bool = field(default=False, metadata={"help": "Whether emotions of messages are read, as in use."})
+    emotions: float = field(default=0.0, metadata={"help": "Share of emotions of messages that are read, as in use."})
     eval_windows: int = field(default=128, metadata={"help": "Windows of the dev split that are evaluated."})
     compressor: str | None = field(
         default=None, metadata={"help": "Trained compressor to go on with, a safetensors file; else begun anew."}
@@ -80,7 +81,7 @@ def main(script: ScriptArguments, training: TrainingArguments):
         train_dataset=windows(conversations, script.utterances, seed=training.seed, vary=True),
         eval_dataset=windows(held_out, script.utterances)[: script.eval_windows],
         data_collator=ReconstructionCollator(processor, script.max_tokens, emotions=script.emotions),
-        callbacks=[ThroughputCallback()],
+        callbacks=[ThroughputCallback(), DivergenceCallback()],
     )
     trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
     if trainer.is_world_process_zero():

@@ -35,6 +35,7 @@ from transformers_empathav.backbones.minilm import fetch_minilm
 from transformers_empathav.data.dialogues import load_corpus
 from transformers_empathav.emotional_similarity import EmotionScorer
 from transformers_empathav.evaluation.text_emotion_report import write_text_report
+from transformers_empathav.training.divergence import DivergenceCallback
 from transformers_empathav.training.emotion_scorer import (
     PART_FILE,
     ScorerTrainer,
@@ -93,7 +94,7 @@ def main(script: ScriptArguments, training: TrainingArguments):
         args=training,
         train_dataset=Dataset.from_dict({**encoded, "labels": labels}),
         data_collator=DataCollatorWithPadding(tokenizer),
-        callbacks=[ThroughputCallback()],
+        callbacks=[ThroughputCallback(), DivergenceCallback()],
         class_weights=balanced_weights(labels) if script.class_weights else None,
     )
     there = get_last_checkpoint(output) if output.is_dir() else None

@@ -32,6 +32,7 @@ from transformers_empathav.training.adapters import (
     resume_from,
     with_adapter,
 )
+from transformers_empathav.training.divergence import DivergenceCallback
 from transformers_empathav.training.epo_config import EPOConfig
 from transformers_empathav.training.epo_trainer import EPOTrainer
 from transformers_empathav.training.pair_data import load_pairs, named_pairs
@@ -75,7 +76,7 @@ def main(script: ScriptArguments, training: EPOConfig):
         eval_dataset=held_out or None,
         processing_class=processor,
         cache=feature_cache(model, processor, script.cache),
-        callbacks=[ThroughputCallback()],
+        callbacks=[ThroughputCallback(), DivergenceCallback()],
     )
     report = {}
     if script.report:

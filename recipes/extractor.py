@@ -39,6 +39,7 @@ from transformers_empathav.evaluation.emotion_report import (
 )
 from transformers_empathav.trained_parts import load_part, part_file, renew_part, save_part, trained_tensors
 from transformers_empathav.training.augmentation import Disturbance
+from transformers_empathav.training.divergence import DivergenceCallback
 from transformers_empathav.training.emotion import EmotionTraining
 from transformers_empathav.training.emotion_data import EmotionCollator, EmotionDataset, fit_features
 from transformers_empathav.training.emotion_trainer import EmotionTrainer
@@ -90,7 +91,7 @@ class ScriptArguments:
         default_factory=list,
         metadata={"help": "Settings to choose from, `copies=1 feature_dropout=0.5` one of them; see `choose`."},
     )
-    choice_groups: int = field(default=4, metadata={"help": "Training speakers on whom that choice is made."})
+    choice_folds: int = field(default=2, metadata={"help": "Folds of the training speakers by which it is made."})
     label_smoothing: float = field(default=0.1, metadata={"help": "Share of the target spread over all labels."})
     class_weights: bool = field(default=True, metadata={"help": "Whether rare emotions weigh more."})
     warmup_epochs: float = field(
@@ -192,24 +193,27 @@ def choose(script, training: TrainingArguments, wrapped, cache: FeatureCache, it
     """
     Settings with the changes of `choices` that serve best, and the extractor as it begins.
 
-    Each is trained on `items` without `choice_groups` of their speakers, and judged on these. What was found stands in
-    choice.json.
+    Each is judged by a cross-validation over the speakers of `items`, `choice_folds` trainings of which none hears
+    whom it is tested on, and by the UAR pooled over them. What was found stands in choice.json.
     """
     path = Path(training.output_dir) / "choice.json"
     found = json.loads(path.read_text()) if training.resume_from_checkpoint and path.is_file() else {}
-    speakers = sorted({speaker_of(item) for item in items})
     for choice in script.choices:
         if choice in found:
             continue
-        kept, dev = hold_out(items, speakers[:: max(len(speakers) // script.choice_groups, 1)][: script.choice_groups])
-        tried, arguments = changed(script, training, choice)
-        tried.dev_groups = 0
-        arguments.save_strategy, arguments.resume_from_checkpoint = "no", None
-        begin(wrapped, beginning, training.seed)
-        trainer = train(tried, arguments, wrapped, cache, kept)
-        dev = EmotionDataset(dev, cache, wrapped.model.config.emotion_labels)
-        found[choice] = emotion_metrics(np.array(dev.targets), trainer.scores(dev))["uar"]
-        logger.info(f"{choice}: UAR {found[choice]:.3f} on {script.choice_groups} of the training speakers")
+        targets, scores = [], []
+        for held_out in group_folds(items, script.choice_folds):
+            kept, dev = hold_out(items, held_out)
+            tried, arguments = changed(script, training, choice)
+            tried.dev_groups = 0
+            arguments.save_strategy, arguments.resume_from_checkpoint = "no", None
+            begin(wrapped, beginning, training.seed)
+            trainer = train(tried, arguments, wrapped, cache, kept)
+            dev = EmotionDataset(dev, cache, wrapped.model.config.emotion_labels)
+            targets.extend(dev.targets)
+            scores.append(trainer.scores(dev))
+        found[choice] = emotion_metrics(np.array(targets), np.concatenate(scores))["uar"]
+        logger.info(f"{choice}: UAR {found[choice]:.3f} over {script.choice_folds} folds of the training speakers")
         if trainer.is_world_process_zero():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(found, indent=1))
@@ -237,7 +241,7 @@ def begin(wrapped: EmotionTraining, beginning: dict, seed: int):
 
 def train(script, training: TrainingArguments, wrapped: EmotionTraining, cache: FeatureCache, items: list[dict]):
     """Trains on `items`, of which `dev_groups` speakers are kept back to stop early where that is asked for."""
-    labels, dev, callbacks = wrapped.model.config.emotion_labels, None, [ThroughputCallback()]
+    labels, dev, callbacks = wrapped.model.config.emotion_labels, None, [ThroughputCallback(), DivergenceCallback()]
     wrapped.hide(script.feature_dropout)
     if script.dev_groups:
         speakers = sorted({speaker_of(item) for item in items})

@@ -39,6 +39,7 @@ from transformers_empathav.training.adapters import (
     with_adapter,
 )
 from transformers_empathav.training.conversation_collator import ConversationCollator
+from transformers_empathav.training.divergence import DivergenceCallback
 from transformers_empathav.training.emotion_scorer import scorer_directory
 from transformers_empathav.training.response_trainer import ResponseTrainer
 from transformers_empathav.training.throughput import ThroughputCallback
@@ -89,7 +90,7 @@ def main(script: ScriptArguments, training: TrainingArguments):
         train_dataset=trained,
         eval_dataset=held_out,
         data_collator=collator,
-        callbacks=[ThroughputCallback()],
+        callbacks=[ThroughputCallback(), DivergenceCallback()],
     )
     trainer.train(resume_from_checkpoint=resume_from(training))
     finish(trainer, processor, script.checkpoint if script.merge else None)

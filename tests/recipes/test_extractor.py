@@ -148,15 +148,15 @@ def test_settings_are_chosen_on_training_speakers_alone(recipe, place, monkeypat
 
     monkeypatch.setattr(recipe, "train", spied)
     choices = ["statistics_gain=1 weight_decay=0.5", "statistics_gain=3 weight_decay=0.25"]
-    arguments = ["--folds", 2, "--choice_groups", 1, "--warmup_epochs", 2, "--choices", *choices]
+    arguments = ["--folds", 2, "--choice_folds", 2, "--warmup_epochs", 2, "--choices", *choices]
     output = run(recipe, place, "chosen", *arguments)
-    assert heard == [{"s3"}, {"s3"}, {"s1", "s3"}, {"s2"}, {"s2"}, {"s0", "s2"}]
+    assert heard == [*[{"s3"}, {"s1"}] * 2, {"s1", "s3"}, *[{"s2"}, {"s0"}] * 2, {"s0", "s2"}]
     for fold in range(2):
         found = json.loads((output / f"fold{fold}" / "choice.json").read_text())
         assert set(found) == set(choices)
         best = max(choices, key=found.get)
-        tried, final = chosen[3 * fold : 3 * fold + 2], chosen[3 * fold + 2]
-        assert tried == [(1, 0.5, 1), (3, 0.25, 1)]
+        *tried, final = chosen[5 * fold : 5 * fold + 5]
+        assert tried == [(1, 0.5, 1)] * 2 + [(3, 0.25, 1)] * 2
         assert final == ({choices[0]: (1, 0.5, 1), choices[1]: (3, 0.25, 1)}[best])
     # What was chosen is not chosen again, and training begins where it would have begun without a choice.
     (output / "fold1" / "predictions.json").unlink()

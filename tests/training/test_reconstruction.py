@@ -1,5 +1,7 @@
 """Training of the compressor: what is taught, what the table's columns mean, and that resuming is going on."""
 
+import random
+
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -52,11 +54,17 @@ def test_a_long_message_is_cut_alike_for_reader_and_writer(processor):
 
 def test_emotions_are_read_and_not_taught(processor):
     window = [[{"role": "user", "content": "no", "emotion": "sad"}, message("assistant", "oh")]]
-    batch = ReconstructionCollator(processor, emotions=True)(window)
+    batch = ReconstructionCollator(processor, emotions=1.0)(window)
     assert "user (sad): no" in processor.tokenizer.decode(batch["history_input_ids"][0])
     assert processor.tokenizer.decode(batch["labels"][batch["labels"] != -100]) == " no\n oh\n"
     silent = ReconstructionCollator(processor)(window)
     assert "sad" not in processor.tokenizer.decode(silent["history_input_ids"][0])
+    random.seed(0)
+    some = [
+        "sad" in processor.tokenizer.decode(row)
+        for row in ReconstructionCollator(processor, emotions=0.5)(window * 40)["history_input_ids"]
+    ]
+    assert 10 < sum(some) < 30
 
 
 def test_the_newest_messages_can_stand_verbatim_in_place_of_the_memory(processor):

@@ -1,5 +1,6 @@
 """Teaching the compressor: from its vectors alone, the frozen language model has to write the conversation again."""
 
+import random
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,14 +29,15 @@ class ReconstructionCollator:
         max_tokens (`int`, *optional*, defaults to 64): Longest message, in tokens; a longer one is cut for both sides.
         verbatim (`int`, *optional*):
             For comparison: so many of the newest messages as text in place of the memory; 0 for neither.
-        emotions (`bool`, *optional*, defaults to `False`):
-            Whether the compressor also reads the emotion of a message that has one, as it does in use.
+        emotions (`float`, *optional*, defaults to 0.0):
+            Share of the messages with an emotion whose emotion the compressor reads, as it does in use; drawn anew
+            each time.
     """
 
     processor: EmpathAVProcessor
     max_tokens: int = 64
     verbatim: int | None = None
-    emotions: bool = False
+    emotions: float = 0.0
 
     def __call__(self, windows: list[list[dict]]) -> dict[str, torch.Tensor]:
         tokenizer = self.processor.tokenizer
@@ -71,7 +73,9 @@ class ReconstructionCollator:
         if len(ids) > self.max_tokens:
             content = self.processor.tokenizer.decode(ids[: self.max_tokens]).strip()
         short = {"role": message["role"], "content": content}
-        return {**short, "emotion": message["emotion"]} if self.emotions and "emotion" in message else short
+        if "emotion" in message and random.random() < self.emotions:
+            short["emotion"] = message["emotion"]
+        return short
 
 
 def text_losses(model: EmpathAVForCausalLM, batch: dict, vectors: torch.Tensor | None = None):
