@@ -151,13 +151,15 @@ def timed(work, undo=lambda: None, repeats=5):
 
 
 def decode_ms(conversation, cache):
-    """Milliseconds for each further token."""
+    """Milliseconds for each further token, after one that is not counted."""
     token = torch.tensor([[100]], device=conversation.model.device)
+    conversation.read(cache, token)
+    wait()
     started = perf_counter()
     for _ in range(DECODE_STEPS):
         conversation.read(cache, token)
     wait()
-    cache.crop(-DECODE_STEPS)
+    cache.crop(-DECODE_STEPS - 1)
     return 1000 * (perf_counter() - started) / DECODE_STEPS
 
 

@@ -3,6 +3,7 @@
 #
 #     recipes/reference.sh --cost     what each stage takes
 #     recipes/reference.sh            runs what has not left its result yet; killed, the same command goes on
+#     GPU=1 recipes/reference.sh      trains the compressor on one GPU, longer, as the shipped one was; the rest on the CPU
 #
 # EMPATHAV_DATA names the folder with meld/, empathetic_dialogues/, esconv/, ravdess_audio/ and av_clips/. Results go to runs/ and build/.
 # Minutes are those of one core of an AMD EPYC (Zen 5, bfloat16 in hardware), which other jobs shared.
@@ -36,12 +37,23 @@ recipe() {
 }
 train() { recipe "$@" --resume_from_checkpoint true; }
 
+# compressor STAGE MINUTES GPU_MINUTES: one of its three stages, on a CPU and on an H100.
+compressor() {
+    local result=runs/compressor_$1/compressor.safetensors
+    if [ "${GPU:-0}" = 1 ]; then
+        stage $result $3 accelerate launch --config_file recipes/accelerate_configs/single_gpu.yaml recipes/compressor.py \
+            --config recipes/configs/gpu/compressor_smollm2-135m_$1.yaml --resume_from_checkpoint true
+    else
+        stage $result $2 $(train compressor compressor_smollm2-135m_$1)
+    fi
+}
+
 base=build/smollm2-135m
 # Parts of the model: language model and encoders frozen.
 stage $base/config.json 1 empathav assemble $base --preset smollm2-135m
-stage runs/compressor_0_spelling/compressor.safetensors 2 $(train compressor compressor_smollm2-135m_0_spelling)
-stage runs/compressor_1_utterances/compressor.safetensors 36 $(train compressor compressor_smollm2-135m_1_utterances)
-stage runs/compressor_2_conversations/compressor.safetensors 17 $(train compressor compressor_smollm2-135m_2_conversations)
+compressor 0_spelling 2 2
+compressor 1_utterances 36 7
+compressor 2_conversations 17 4
 stage runs/extractor/extractor.safetensors 6 $(train extractor extractor_smollm2-135m --corpora ravdess_audio av_clips/faces)
 stage runs/parts/extractor.safetensors 0 bash -c "mkdir -p runs/parts && cp runs/compressor_2_conversations/compressor.safetensors runs/extractor/extractor.safetensors runs/parts"
 stage runs/parts/assembled 1 bash -c "empathav assemble $base --trained runs/parts && touch runs/parts/assembled"
