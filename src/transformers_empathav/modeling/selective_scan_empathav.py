@@ -8,10 +8,10 @@ In Mamba-2 (https://arxiv.org/abs/2405.21060) `A` is one number a head, so that 
 matrix products. In Mamba-1 (https://arxiv.org/abs/2312.00752) `A` is a matrix over channels and state, and the
 recurrence itself has to be run. A step with `dt = 0` leaves the state as it is: that is how padding is skipped.
 
-On CUDA the kernels of mamba-ssm are called where that package is installed, otherwise the chunked form below runs there
-too. tests/test_cuda.py compares both with the references. mamba-ssm multiplies float32 matrices in TF32 in Mamba-2's
-kernels (relative errors of 1e-3), and tries many forms of each kernel at its first call, which takes minutes; its
-environment variable `MAMBA_DETERMINISTIC=1` takes one.
+On CUDA the kernels of mamba-ssm are called where that package is installed, otherwise the scans below run there, too;
+tests/test_cuda.py compares both with the references. mamba-ssm multiplies float32 matrices in TF32 in the kernels of
+Mamba-2 (relative errors of 1e-3), and tries many forms of each kernel at its first call, which takes minutes; with the
+environment variable `MAMBA_DETERMINISTIC=1` it takes one.
 """
 
 import functools
