@@ -28,7 +28,7 @@ setup(
     license="Apache-2.0",
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"transformers_empathav": ["model_cards/*.md"], "transformers_empathav.evaluation": ["*.html"]},
+    package_data={"transformers_empathav.hub": ["template.md"], "transformers_empathav.evaluation.raters": ["*.html"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.6",

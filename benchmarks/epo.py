@@ -25,11 +25,11 @@ from datasets import Dataset
 from transformers.utils import logging
 from trl import DPOConfig, DPOTrainer
 
-from transformers_empathav.backbones.tiny_data import tiny_clip
+from transformers_empathav.testing.conversations import tiny_clip
 from transformers_empathav.training.adapters import AdapterArguments, feature_cache, load_base
-from transformers_empathav.training.conversation_collator import PAIR, ConversationCollator
-from transformers_empathav.training.epo_config import EPOConfig
-from transformers_empathav.training.epo_trainer import EPOTrainer
+from transformers_empathav.training.collator import PAIR, ConversationCollator
+from transformers_empathav.training.epo.config import EPOConfig
+from transformers_empathav.training.epo.trainer import EPOTrainer
 
 
 CHECKPOINT = Path(__file__).resolve().parents[1] / "build" / "smollm2-135m"

@@ -20,11 +20,12 @@ import numpy as np
 import torch
 
 from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
-from transformers_empathav.data.clips import clip_item, load_clip_corpus
-from transformers_empathav.emotions import EmotionReader
+from transformers_empathav.data.clips.corpus import load_clip_corpus
+from transformers_empathav.data.clips.item import clip_item
+from transformers_empathav.emotion.clip_reader import EmotionReader
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
-from transformers_empathav.training.emotion import EmotionTraining
-from transformers_empathav.training.emotion_data import EmotionCollator, EmotionDataset
+from transformers_empathav.training.extractor.dataset import EmotionCollator, EmotionDataset
+from transformers_empathav.training.extractor.objective import EmotionTraining
 from transformers_empathav.training.feature_cache import FeatureCache
 
 

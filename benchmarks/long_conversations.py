@@ -23,9 +23,10 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from worth import per_row  # noqa: E402
 
-from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor  # noqa: E402
-from transformers_empathav.data.dialogues import load_locomo  # noqa: E402
-from transformers_empathav.training.reconstruction import ReconstructionCollator, text_losses  # noqa: E402
+from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
+from transformers_empathav.data.dialogues.locomo import load_locomo
+from transformers_empathav.training.compressor.collator import ReconstructionCollator
+from transformers_empathav.training.compressor.reconstruction import text_losses
 
 
 BUCKET = 50  # turns that are averaged in a point of the plot

@@ -23,8 +23,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import torch  # noqa: E402
 from transformers import Mamba2Config, Mamba2Model, MambaConfig, MambaModel, logging  # noqa: E402
 
-from transformers_empathav.modeling import selective_scan_empathav as scans  # noqa: E402
-from transformers_empathav.modeling.state_space_empathav import StateSpaceStack  # noqa: E402
+from transformers_empathav.modeling import selective_scan_empathav as scans
+from transformers_empathav.modeling.state_space_empathav import StateSpaceStack
 
 
 HIDDEN, LAYERS, HEADS, HEAD_DIM, STATE, CHUNK = 512, 8, 16, 64, 64, 64

@@ -25,10 +25,12 @@ import torch  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor  # noqa: E402
-from transformers_empathav.data.dialogues import load_corpus, windows  # noqa: E402
-from transformers_empathav.recall import recall  # noqa: E402
-from transformers_empathav.training.reconstruction import ReconstructionCollator, text_losses  # noqa: E402
+from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
+from transformers_empathav.chat.recall import recall
+from transformers_empathav.data.dialogues.corpus import load_corpus
+from transformers_empathav.data.dialogues.windows import windows
+from transformers_empathav.training.compressor.collator import ReconstructionCollator
+from transformers_empathav.training.compressor.reconstruction import text_losses
 
 
 COLUMNS = ("none", "last_2", "mean_pooled", "soft_prompt", "other", "own", "own_with_emotions", "text")

@@ -24,16 +24,14 @@ from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
 from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
-from transformers_empathav.data.dialogues import load_corpus, windows
-from transformers_empathav.trained_parts import load_part, part_file, renew_part, save_part
-from transformers_empathav.training.divergence import DivergenceCallback
-from transformers_empathav.training.reconstruction import (
-    CompressorTrainer,
-    Reconstruction,
-    ReconstructionCollator,
-)
-from transformers_empathav.training.spelling import Spelling
-from transformers_empathav.training.throughput import ThroughputCallback
+from transformers_empathav.checkpoint.trained_parts import load_part, part_file, renew_part, save_part
+from transformers_empathav.data.dialogues.corpus import load_corpus
+from transformers_empathav.data.dialogues.windows import windows
+from transformers_empathav.training.callbacks import DivergenceCallback, ThroughputCallback
+from transformers_empathav.training.compressor.collator import ReconstructionCollator
+from transformers_empathav.training.compressor.reconstruction import Reconstruction
+from transformers_empathav.training.compressor.spelling import Spelling
+from transformers_empathav.training.compressor.trainer import CompressorTrainer
 
 
 @dataclass

@@ -17,7 +17,7 @@ completions:
 
     python recipes/counter_emotional.py ... --server http://127.0.0.1:8000/v1 --writer NAME --concurrency 32
 
-`--kinds` makes pairs of other kinds over the same contexts; see data/pair_kinds.py. A table compares them, with what
+`--kinds` makes pairs of other kinds over the same contexts; see pairs/kinds.py. A table compares them, with what
 a bag of words makes of each. Everything lies in the output directory: `journal/` holds all that was written, one
 folder for each kind holds a dataset for `datasets.load_from_disk`, with a card. Killed, the same command goes on
 where it was; other limits, kinds or scorers choose anew from the journal without writing again.
@@ -38,20 +38,24 @@ from pathlib import Path
 from accelerate import PartialState
 from trl import TrlParser
 
-from transformers_empathav.backbones.wheels import sha256
-from transformers_empathav.data.counter_emotional import Limits, TextScores
-from transformers_empathav.data.dialogues import load_corpus
-from transformers_empathav.data.pair_dataset import save_pairs
-from transformers_empathav.data.pair_kinds import KINDS, WRITTEN, context_rows, make_pairs
+from transformers_empathav.checkpoint.wheels import sha256
+from transformers_empathav.data.dialogues.corpus import load_corpus
 from transformers_empathav.data.replies import text_of
-from transformers_empathav.data.writing import Journal, write_replies
-from transformers_empathav.emotional_similarity import EmotionScorer, SentenceEmbedder
-from transformers_empathav.engines import Sampling, ServerEngine, TransformersEngine
-from transformers_empathav.evaluation.obedience import obedience_table, tag_obedience
-from transformers_empathav.evaluation.pair_sheet import write_sheet
-from transformers_empathav.evaluation.style_leak import LEAK, pair_measures, pair_table
+from transformers_empathav.emotion.scorer_part import scorer_directory
+from transformers_empathav.emotion.sentence_embedder import SentenceEmbedder
+from transformers_empathav.emotion.text_classifier import EmotionScorer
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
-from transformers_empathav.training.emotion_scorer import scorer_directory
+from transformers_empathav.pairs.choose import Limits, TextScores
+from transformers_empathav.pairs.dataset import save_pairs
+from transformers_empathav.pairs.journal import Journal
+from transformers_empathav.pairs.kinds import KINDS, WRITTEN, context_rows, make_pairs
+from transformers_empathav.pairs.obedience import obedience_table, tag_obedience
+from transformers_empathav.pairs.sample import write_replies
+from transformers_empathav.pairs.sheet import write_sheet
+from transformers_empathav.pairs.style_leak import LEAK, pair_measures, pair_table
+from transformers_empathav.writers.local import TransformersEngine
+from transformers_empathav.writers.remote import ServerEngine
+from transformers_empathav.writers.sampling import Sampling
 
 
 logger = logging.getLogger("counter_emotional")

@@ -31,21 +31,14 @@ from transformers import AutoTokenizer, DataCollatorWithPadding, TrainingArgumen
 from transformers.trainer_utils import get_last_checkpoint
 from trl import TrlParser
 
-from transformers_empathav.backbones.minilm import fetch_minilm
-from transformers_empathav.data.dialogues import load_corpus
-from transformers_empathav.emotional_similarity import EmotionScorer
-from transformers_empathav.evaluation.text_emotion_report import write_text_report
-from transformers_empathav.training.divergence import DivergenceCallback
-from transformers_empathav.training.emotion_scorer import (
-    PART_FILE,
-    ScorerTrainer,
-    assemble_scorer,
-    balanced_weights,
-    labelled_texts,
-    open_scorer,
-    save_scorer,
-)
-from transformers_empathav.training.throughput import ThroughputCallback
+from transformers_empathav.checkpoint.minilm import fetch_minilm
+from transformers_empathav.data.dialogues.corpus import load_corpus
+from transformers_empathav.data.dialogues.labelled_texts import labelled_texts
+from transformers_empathav.emotion.scorer_part import PART_FILE, assemble_scorer, open_scorer, save_scorer
+from transformers_empathav.emotion.text_classifier import EmotionScorer
+from transformers_empathav.evaluation.texts.report import write_text_report
+from transformers_empathav.training.callbacks import DivergenceCallback, ThroughputCallback
+from transformers_empathav.training.scorer.trainer import ScorerTrainer, balanced_weights
 
 
 @dataclass

@@ -23,7 +23,7 @@ from datasets import Dataset
 from transformers import set_seed
 from trl import TrlParser
 
-from transformers_empathav.backbones.tiny_data import save_tiny_checkpoint, tiny_conversations
+from transformers_empathav.testing.conversations import save_tiny_checkpoint, tiny_conversations
 from transformers_empathav.training.adapters import (
     AdapterArguments,
     feature_cache,
@@ -32,12 +32,11 @@ from transformers_empathav.training.adapters import (
     resume_from,
     with_adapter,
 )
-from transformers_empathav.training.divergence import DivergenceCallback
-from transformers_empathav.training.epo_config import EPOConfig
-from transformers_empathav.training.epo_trainer import EPOTrainer
-from transformers_empathav.training.pair_data import load_pairs, named_pairs
-from transformers_empathav.training.pair_scores import pair_scores, preference_summary
-from transformers_empathav.training.throughput import ThroughputCallback
+from transformers_empathav.training.callbacks import DivergenceCallback, ThroughputCallback
+from transformers_empathav.training.epo.config import EPOConfig
+from transformers_empathav.training.epo.pairs import load_pairs, named_pairs
+from transformers_empathav.training.epo.scores import pair_scores, preference_summary
+from transformers_empathav.training.epo.trainer import EPOTrainer
 
 
 NAMES = {"right": "chosen", "wrong": "rejected"}

@@ -26,20 +26,19 @@ import torch
 from trl import TrlParser
 
 from transformers_empathav import EMOTION_LABELS
-from transformers_empathav.data.clips import load_clip_corpus
-from transformers_empathav.data.dialogues import load_corpus
+from transformers_empathav.data.clips.corpus import load_clip_corpus
+from transformers_empathav.data.dialogues.corpus import load_corpus
 from transformers_empathav.data.replies import reply_rows, text_of
-from transformers_empathav.emotional_similarity import EmotionScorer, SentenceEmbedder
-from transformers_empathav.engines import Sampling, ServerEngine
-from transformers_empathav.evaluation.bootstrap import Scores
+from transformers_empathav.emotion.scorer_part import scorer_directory
+from transformers_empathav.emotion.sentence_embedder import SentenceEmbedder
+from transformers_empathav.emotion.text_classifier import EmotionScorer
 from transformers_empathav.evaluation.content_cache import ContentCache
-from transformers_empathav.evaluation.embedding_metrics import BertScore, Epitome
-from transformers_empathav.evaluation.emotion_input import pair_with_clips
-from transformers_empathav.evaluation.gold_likelihood import VARIANTS, gold_perplexity
-from transformers_empathav.evaluation.judge import cached_answers, judge_pair
-from transformers_empathav.evaluation.reply_measures import Instruments, measure_replies
-from transformers_empathav.evaluation.reply_writing import Writing, write_replies
-from transformers_empathav.evaluation.results import (
+from transformers_empathav.evaluation.raters.judge import cached_answers, judge_pair
+from transformers_empathav.evaluation.replies.emotion_input import pair_with_clips
+from transformers_empathav.evaluation.replies.gold_likelihood import VARIANTS, gold_perplexity
+from transformers_empathav.evaluation.replies.systems import System, load_system, parse_pair, weights_digest
+from transformers_empathav.evaluation.replies.writing import Writing, write_replies
+from transformers_empathav.evaluation.results.figures import (
     compare_systems,
     figures,
     history_table,
@@ -47,10 +46,15 @@ from transformers_empathav.evaluation.results import (
     versions,
     write_json,
 )
-from transformers_empathav.evaluation.results_rendering import plots, read_results, render, tables
-from transformers_empathav.evaluation.systems import System, load_system, parse_pair, weights_digest
-from transformers_empathav.evaluation.text_metrics import bleu_signature
-from transformers_empathav.training.emotion_scorer import scorer_directory
+from transformers_empathav.evaluation.results.plots import plots
+from transformers_empathav.evaluation.results.tables import read_results, render, tables
+from transformers_empathav.measures.bertscore import BertScore
+from transformers_empathav.measures.bootstrap import Scores
+from transformers_empathav.measures.epitome import Epitome
+from transformers_empathav.measures.replies import Instruments, measure_replies
+from transformers_empathav.measures.strings import bleu_signature
+from transformers_empathav.writers.remote import ServerEngine
+from transformers_empathav.writers.sampling import Sampling
 
 
 logger = logging.getLogger("evaluate")

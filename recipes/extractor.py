@@ -28,25 +28,24 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import TrlParser
 
 from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
-from transformers_empathav.data.clips import load_clip_corpus
-from transformers_empathav.data.splits import check_disjoint, group_folds, hold_out, speaker_of, take_of
-from transformers_empathav.evaluation.emotion_metrics import emotion_metrics
-from transformers_empathav.evaluation.emotion_report import (
+from transformers_empathav.checkpoint.trained_parts import load_part, part_file, renew_part, save_part, trained_tensors
+from transformers_empathav.data.clips.corpus import load_clip_corpus
+from transformers_empathav.data.speaker_splits import check_disjoint, group_folds, hold_out, speaker_of, take_of
+from transformers_empathav.evaluation.clips.report import (
     PREDICTIONS_FILE,
     read_predictions,
     write_predictions,
     write_report,
 )
-from transformers_empathav.trained_parts import load_part, part_file, renew_part, save_part, trained_tensors
-from transformers_empathav.training.augmentation import Disturbance
-from transformers_empathav.training.divergence import DivergenceCallback
-from transformers_empathav.training.emotion import EmotionTraining
-from transformers_empathav.training.emotion_data import EmotionCollator, EmotionDataset, fit_features
-from transformers_empathav.training.emotion_trainer import EmotionTrainer
+from transformers_empathav.measures.recognition import emotion_metrics
+from transformers_empathav.training.callbacks import DivergenceCallback, ThroughputCallback
+from transformers_empathav.training.disturbance import Disturbance
+from transformers_empathav.training.extractor.dataset import EmotionCollator, EmotionDataset, fit_features
+from transformers_empathav.training.extractor.label_words import learn_words, load_words, save_words
+from transformers_empathav.training.extractor.linear_start import begin_linear
+from transformers_empathav.training.extractor.objective import EmotionTraining
+from transformers_empathav.training.extractor.trainer import EmotionTrainer
 from transformers_empathav.training.feature_cache import FeatureCache
-from transformers_empathav.training.label_words import learn_words, load_words, save_words
-from transformers_empathav.training.linear_start import begin_linear
-from transformers_empathav.training.throughput import ThroughputCallback
 
 
 logger = logging.getLogger("extractor")
@@ -59,7 +58,7 @@ class ScriptArguments:
     checkpoint: str = field(metadata={"help": "EmpathAV checkpoint whose extractor is trained."})
     corpora: list[str] = field(
         default_factory=lambda: ["ravdess_audio"],
-        metadata={"help": "Labelled clips: folders, csv files or JSON lines; see data/clips.py."},
+        metadata={"help": "Labelled clips: folders, csv files or JSON lines; see data/clips/corpus.py."},
     )
     extra_corpora: list[str] = field(
         default_factory=list,

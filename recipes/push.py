@@ -26,8 +26,8 @@ from safetensors.torch import load_file
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.utils.hub import convert_file_size_to_int
 
-from transformers_empathav.card_checks import HUB_ID, card_problems, is_hub_id, read_card
-from transformers_empathav.cards import BASE_PLACEHOLDER, CARD_FILE, REPO_PLACEHOLDER
+from transformers_empathav.hub.card import BASE_PLACEHOLDER, CARD_FILE, REPO_PLACEHOLDER
+from transformers_empathav.hub.card_check import HUB_ID, card_problems, is_hub_id, read_card
 
 
 ADAPTER_FILE = "adapter_config.json"

@@ -19,12 +19,12 @@ import torch
 from trl import TrlParser
 
 from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
-from transformers_empathav.evaluation.emotion_metrics import emotion_metrics
-from transformers_empathav.evaluation.emotion_plots import plot_robustness
-from transformers_empathav.evaluation.emotion_report import PREDICTIONS_FILE, read_predictions
-from transformers_empathav.evaluation.robustness import disturbed_scores
-from transformers_empathav.trained_parts import load_part, part_file
-from transformers_empathav.training.emotion import EmotionTraining
+from transformers_empathav.checkpoint.trained_parts import load_part, part_file
+from transformers_empathav.evaluation.clips.plots import plot_robustness
+from transformers_empathav.evaluation.clips.report import PREDICTIONS_FILE, read_predictions
+from transformers_empathav.evaluation.clips.robustness import disturbed_scores
+from transformers_empathav.measures.recognition import emotion_metrics
+from transformers_empathav.training.extractor.objective import EmotionTraining
 from transformers_empathav.training.feature_cache import FeatureCache
 
 

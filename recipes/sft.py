@@ -26,10 +26,11 @@ from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
 from transformers_empathav import EMOTION_LABELS
-from transformers_empathav.backbones.tiny_data import save_tiny_checkpoint, tiny_conversations
-from transformers_empathav.data.dialogues import load_corpus
+from transformers_empathav.data.dialogues.corpus import load_corpus
 from transformers_empathav.data.replies import bracketed, reply_rows, text_of
-from transformers_empathav.emotional_similarity import EmotionScorer
+from transformers_empathav.emotion.scorer_part import scorer_directory
+from transformers_empathav.emotion.text_classifier import EmotionScorer
+from transformers_empathav.testing.conversations import save_tiny_checkpoint, tiny_conversations
 from transformers_empathav.training.adapters import (
     AdapterArguments,
     feature_cache,
@@ -38,11 +39,9 @@ from transformers_empathav.training.adapters import (
     resume_from,
     with_adapter,
 )
-from transformers_empathav.training.conversation_collator import ConversationCollator
-from transformers_empathav.training.divergence import DivergenceCallback
-from transformers_empathav.training.emotion_scorer import scorer_directory
-from transformers_empathav.training.response_trainer import ResponseTrainer
-from transformers_empathav.training.throughput import ThroughputCallback
+from transformers_empathav.training.callbacks import DivergenceCallback, ThroughputCallback
+from transformers_empathav.training.collator import ConversationCollator
+from transformers_empathav.training.replies.trainer import ResponseTrainer
 
 
 logger = logging.getLogger("sft")

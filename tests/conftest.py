@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from helpers import wake
-from transformers_empathav.backbones.tiny import tiny_model, tiny_processor
+from transformers_empathav.testing.tiny import tiny_model, tiny_processor
 
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -8,7 +8,8 @@ import torch
 from helpers import assistant, encode, frames, relative_error, sound, user
 from transformers_empathav import ConversationMemory, EmpathAVForCausalLM
 from transformers_empathav.modeling import selective_scan_empathav as scans
-from transformers_empathav.training.reconstruction import Reconstruction, ReconstructionCollator
+from transformers_empathav.training.compressor.collator import ReconstructionCollator
+from transformers_empathav.training.compressor.reconstruction import Reconstruction
 
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA is not there")

@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_examples_run_as_written(checkpoint_dir, tmp_path):
-    from transformers_empathav.backbones.demo_clips import save_demo_clips
+    from transformers_empathav.data.clips.demo import save_demo_clips
 
     try:
         save_demo_clips(ROOT / "build" / "demo_clips")

@@ -8,8 +8,9 @@ import torch
 
 from helpers import encode, frames, sound, user
 from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
-from transformers_empathav.data.clips import load_clip_corpus
-from transformers_empathav.training.reconstruction import ReconstructionCollator, text_losses
+from transformers_empathav.data.clips.corpus import load_clip_corpus
+from transformers_empathav.training.compressor.collator import ReconstructionCollator
+from transformers_empathav.training.compressor.reconstruction import text_losses
 
 
 @pytest.fixture(scope="module")

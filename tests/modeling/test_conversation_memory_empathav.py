@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 from helpers import assistant, user
 from transformers_empathav import ConversationMemory, EmpathAVConfig, EmpathAVForCausalLM
-from transformers_empathav.backbones.tiny import tiny_model
 from transformers_empathav.modeling.conversation_memory_empathav import MEMORY_FILE, ROLES
+from transformers_empathav.testing.tiny import tiny_model
 
 
 @pytest.fixture

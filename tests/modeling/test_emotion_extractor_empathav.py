@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from helpers import encode, relative_error, sound, user
-from transformers_empathav.backbones.tiny import tiny_model
 from transformers_empathav.modeling.emotion_extractor_empathav import pool
+from transformers_empathav.testing.tiny import tiny_model
 
 
 @pytest.fixture(params=[False, True], ids=["padded", "skipping padding"], autouse=True)

@@ -5,7 +5,7 @@ from transformers import pipeline
 
 from clips import write_clip
 from helpers import encode, wake
-from transformers_empathav.backbones.tiny import tiny_model
+from transformers_empathav.testing.tiny import tiny_model
 
 
 @pytest.fixture(scope="module")

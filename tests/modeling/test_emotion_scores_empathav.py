@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers import assistant, encode, frames, relative_error, sound, user
-from transformers_empathav.backbones.tiny import tiny_model
+from transformers_empathav.testing.tiny import tiny_model
 
 
 def test_scores_are_probabilities(model, processor):

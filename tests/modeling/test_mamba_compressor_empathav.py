@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers import relative_error
-from transformers_empathav.backbones.tiny import tiny_model
+from transformers_empathav.testing.tiny import tiny_model
 
 
 TURNS = [

@@ -6,7 +6,7 @@ from transformers import AutoModel, AutoModelForCausalLM, LlamaForCausalLM
 
 from helpers import assistant, encode, frames, relative_error, sound, user
 from transformers_empathav import EmpathAVForCausalLM
-from transformers_empathav.backbones.tiny import tiny_model
+from transformers_empathav.testing.tiny import tiny_model
 
 
 def mixed_conversations():

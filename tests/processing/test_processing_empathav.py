@@ -12,7 +12,7 @@ from transformers.utils import hub
 from clips import write_clip
 from helpers import assistant, encode, frames, sound, user
 from transformers_empathav import EmpathAVProcessor, MediaError, MediaLimits
-from transformers_empathav.backbones.tiny import tiny_processor
+from transformers_empathav.testing.tiny import tiny_processor
 
 
 OLDER = [user("I lost my job", emotion="sad"), assistant("I am sorry"), user("They gave no reason"), assistant("Oh")]

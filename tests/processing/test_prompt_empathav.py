@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from helpers import assistant, encode, sound, user
-from transformers_empathav.backbones.tiny import tiny_processor
 from transformers_empathav.processing import prompt_empathav
+from transformers_empathav.testing.tiny import tiny_processor
 
 
 SYSTEM = {"role": "system", "content": "Be kind."}

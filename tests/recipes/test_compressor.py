@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from transformers_empathav.backbones.tiny import tiny_model
+from transformers_empathav.testing.tiny import tiny_model
 
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "compressor.py"

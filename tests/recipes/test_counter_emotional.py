@@ -15,9 +15,9 @@ from trl import TrlParser
 from chat_server import chat_server
 from texts import write_classifier, write_encoder
 from transformers_empathav import EMOTION_LABELS
-from transformers_empathav.backbones.tiny import tiny_model
-from transformers_empathav.data.dialogues import load_corpus
-from transformers_empathav.data.pair_kinds import context_rows
+from transformers_empathav.data.dialogues.corpus import load_corpus
+from transformers_empathav.pairs.kinds import context_rows
+from transformers_empathav.testing.tiny import tiny_model
 
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "counter_emotional.py"

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from trl import TrlParser
 
 from texts import write_encoder
-from transformers_empathav.emotional_similarity import EmotionScorer
+from transformers_empathav.emotion.text_classifier import EmotionScorer
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
 
 

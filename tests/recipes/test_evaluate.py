@@ -14,7 +14,7 @@ import pytest
 from chat_server import chat_server
 from helpers import wake
 from texts import write_classifier, write_encoder
-from transformers_empathav.backbones.tiny import tiny_model, tiny_processor
+from transformers_empathav.testing.tiny import tiny_model, tiny_processor
 
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "evaluate.py"

@@ -10,9 +10,9 @@ from trl import TrlParser
 
 from clips import write_clip
 from helpers import short_labels, wake
-from transformers_empathav.backbones.tiny import tiny_model
+from transformers_empathav.checkpoint.trained_parts import load_part
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
-from transformers_empathav.trained_parts import load_part
+from transformers_empathav.testing.tiny import tiny_model
 
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "extractor.py"

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from hub_server import File, HubServer
 from transformers_empathav import EmpathAVForCausalLM
-from transformers_empathav.backbones.tiny import tiny_model
-from transformers_empathav.cards import write_card
+from transformers_empathav.hub.card import write_card
+from transformers_empathav.testing.tiny import tiny_model
 
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))

@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoProcessor
 from trl import TrlParser
 
-from transformers_empathav.backbones.tiny_data import save_tiny_checkpoint
+from transformers_empathav.testing.conversations import save_tiny_checkpoint
 
 
 ROOT = Path(__file__).parents[2]

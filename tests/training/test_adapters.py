@@ -16,10 +16,10 @@ from transformers import AutoModelForCausalLM, AutoProcessor
 from helpers import encode, user, wake
 from pairs import pair
 from transformers_empathav import EmpathAVForCausalLM
-from transformers_empathav.backbones.tiny import tiny_model
+from transformers_empathav.testing.tiny import tiny_model
 from transformers_empathav.training.adapters import AdapterArguments, finish, load_base, resume_from, with_adapter
-from transformers_empathav.training.epo_config import EPOConfig
-from transformers_empathav.training.epo_trainer import EPOTrainer
+from transformers_empathav.training.epo.config import EPOConfig
+from transformers_empathav.training.epo.trainer import EPOTrainer
 
 
 MESSAGES = [user("I lost my job")]

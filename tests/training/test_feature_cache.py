@@ -6,12 +6,13 @@ import torch
 
 from clips import write_clip
 from helpers import frames, relative_error, sound
-from transformers_empathav.backbones.tiny import tiny_model
-from transformers_empathav.data.clips import clip_item
+from transformers_empathav.data.clips.item import clip_item
 from transformers_empathav.processing.media_empathav import MediaError
-from transformers_empathav.training.augmentation import Disturbance, add_noise, drop_streams, mask_spans
-from transformers_empathav.training.emotion import EmotionTraining
-from transformers_empathav.training.emotion_data import EmotionCollator
+from transformers_empathav.testing.tiny import tiny_model
+from transformers_empathav.training.disturbance import Disturbance, add_noise
+from transformers_empathav.training.extractor.augmentation import drop_streams, mask_spans
+from transformers_empathav.training.extractor.dataset import EmotionCollator
+from transformers_empathav.training.extractor.objective import EmotionTraining
 from transformers_empathav.training.feature_cache import FeatureCache, clip_parts
 
 

@@ -13,8 +13,8 @@ from accelerate.commands.config.config_args import load_config_from_file
 from peft import get_peft_model
 
 from pairs import clip, pair
-from transformers_empathav.backbones.tiny import tiny_model
-from transformers_empathav.training.conversation_collator import PAIR, ConversationCollator
+from transformers_empathav.testing.tiny import tiny_model
+from transformers_empathav.training.collator import PAIR, ConversationCollator
 from transformers_empathav.training.lora import language_model_lora
 from transformers_empathav.training.shared_vectors import shared_vectors
 
@@ -34,8 +34,8 @@ from trl.trainer.utils import add_fused_lm_head
 
 from helpers import wake
 from pairs import mixed_pairs
-from transformers_empathav.backbones.tiny import tiny_model, tiny_processor
-from transformers_empathav.training.conversation_collator import PAIR, ConversationCollator
+from transformers_empathav.testing.tiny import tiny_model, tiny_processor
+from transformers_empathav.training.collator import PAIR, ConversationCollator
 from transformers_empathav.training.lora import language_model_lora
 from transformers_empathav.training.shared_vectors import shared_vectors, text_inputs
 

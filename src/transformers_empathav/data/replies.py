@@ -11,7 +11,7 @@ def reply_rows(conversations: list[dict], max_turns: int | None = None, min_word
     Every assistant message that answers a user, with what was said before it.
 
     Args:
-        conversations (`list[dict]`): As the loaders of `data/dialogues.py` give them.
+        conversations (`list[dict]`): As the loaders of `data/dialogues/` give them.
         max_turns (`int`, *optional*): Messages of the prompt at most, the newest ones; all of them by default.
         min_words (`int`, *optional*, defaults to 1): Shorter replies are left out.
 

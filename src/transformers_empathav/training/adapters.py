@@ -145,3 +145,8 @@ def merged(checkpoint: str, adapter: str | os.PathLike) -> EmpathAVForCausalLM:
     model = EmpathAVForCausalLM.from_pretrained(checkpoint)
     model.load_state_dict(exact.state_dict())
     return model
+
+
+def base_model(model):
+    """The [`EmpathAVForCausalLM`] itself, without adapters around it."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model

@@ -3,17 +3,14 @@
 import hashlib
 import json
 import os
-import tempfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
@@ -22,27 +19,13 @@ from ..processing.clip_features_empathav import encode_clips
 from ..processing.media_empathav import Clip, MediaError
 from ..processing.messages_empathav import MediaPart, parse_message
 from ..processing.processing_empathav import EmpathAVProcessor
-from .augmentation import Disturbance
+from .clip_features import ClipFeatures, read_entry, write_entry
+from .disturbance import Disturbance
 
 
 logger = logging.get_logger(__name__)
-
 # Bump when features of the same clip come out otherwise: old entries are then computed anew.
 FORMAT = 1
-
-
-@dataclass
-class ClipFeatures:
-    """
-    One window of a clip as the frozen encoders see it.
-
-    Args:
-        audio (`torch.Tensor` of shape `(layers, tokens, width)`, *optional*): Of the voice; `None` without sound.
-        video (`torch.Tensor` of shape `(layers, frames, patches, width)`, *optional*): `None` without frames.
-    """
-
-    audio: torch.Tensor | None
-    video: torch.Tensor | None
 
 
 class FeatureCache:
@@ -250,32 +233,3 @@ def digest(source) -> str:
         array = np.ascontiguousarray(source)
         key.update(f"{array.dtype} {array.shape} ".encode() + array.tobytes())
     return key.hexdigest()
-
-
-def write_entry(path: Path, windows: list[ClipFeatures]):
-    """Writes windows as one safetensors file that appears whole, whoever else writes it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        f"{number}.{stream}": tensor
-        for number, window in enumerate(windows)
-        for stream, tensor in (("audio", window.audio), ("video", window.video))
-        if tensor is not None
-    }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    os.close(handle)
-    try:
-        save_file(tensors, temporary, metadata={"windows": str(len(windows))})
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def read_entry(path: Path) -> list[ClipFeatures]:
-    """Reads what [`write_entry`] wrote."""
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    with safe_open(path, framework="pt") as file:
-        stored = {name: file.get_tensor(name) for name in file.keys()}
-        windows = int(file.metadata()["windows"])
-    return [ClipFeatures(stored.get(f"{number}.audio"), stored.get(f"{number}.video")) for number in range(windows)]

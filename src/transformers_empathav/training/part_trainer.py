@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from transformers import Trainer
 
+from ..checkpoint.trained_parts import load_part, part_file, save_part
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
-from ..trained_parts import load_part, part_file, save_part
 
 
 class PartTrainer(Trainer):

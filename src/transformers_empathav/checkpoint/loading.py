@@ -1,0 +1,80 @@
+"""The one loader of checkpoints."""
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig
+
+from ..modeling.configuration_empathav import EmpathAVConfig
+from ..modeling.modeling_empathav import EmpathAVForCausalLM
+from ..processing.processing_empathav import EmpathAVProcessor
+
+
+# Folder of a checkpoint that holds its speech recogniser.
+ASR_FOLDER = "asr"
+
+
+def default_device(device: str | torch.device | None = None) -> torch.device:
+    """The device that is asked for; else CUDA where there is one, else the CPU."""
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def default_dtype(device: torch.device) -> torch.dtype | str:
+    """The checkpoint's own type, and float32 on a CPU: few CPUs multiply in bfloat16, and emulation is slow."""
+    return torch.float32 if device.type == "cpu" else "auto"
+
+
+def load_checkpoint(
+    checkpoint: str | os.PathLike, device: str | torch.device | None = None, dtype: torch.dtype | str | None = None
+) -> tuple[EmpathAVForCausalLM, EmpathAVProcessor]:
+    r"""
+    Loads a checkpoint, or an adapter together with the checkpoint that it names as its base.
+
+    Args:
+        checkpoint (`str` or `os.PathLike`): Directory or Hub id.
+        device (`str` or `torch.device`, *optional*): CUDA where there is one by default.
+        dtype (`torch.dtype` or `str`, *optional*): Of the weights; see [`default_dtype`].
+
+    Returns:
+        `tuple`: the model in evaluation mode on its device, and its processor.
+
+    Raises:
+        `ValueError`: the checkpoint is damaged or of another kind of model.
+        `OSError`: there is no such checkpoint.
+    """
+    device = default_device(device)
+    model = load_model(checkpoint, default_dtype(device) if dtype is None else dtype)
+    return model.to(device).eval(), EmpathAVProcessor.from_pretrained(checkpoint)
+
+
+def load_model(checkpoint: str | os.PathLike, dtype: torch.dtype | str) -> EmpathAVForCausalLM:
+    """The model alone, in evaluation mode; errors as in [`load_checkpoint`]."""
+    path = Path(checkpoint)
+    adapter = (path / "adapter_config.json").is_file()
+    if path.parent.is_dir() and not adapter and not (path / "config.json").is_file():  # else it may be a Hub id
+        raise FileNotFoundError(f"There is no checkpoint at {checkpoint}: make one with `empathav assemble`.")
+    if not adapter:
+        check_config(checkpoint)
+    try:
+        return EmpathAVForCausalLM.from_pretrained(checkpoint, dtype=dtype)
+    except SafetensorError as error:
+        raise ValueError(f"The weights of {checkpoint} are damaged ({error}): assemble it again.") from None
+
+
+def check_config(checkpoint: str | os.PathLike):
+    """
+    Raises:
+        `ValueError`: the checkpoint is of another kind of model.
+        `OSError`: there is no such checkpoint.
+    """
+    try:
+        config = AutoConfig.from_pretrained(checkpoint)
+    except OSError as error:
+        raise OSError(f"{checkpoint} is no directory, and the Hub does not give it: {error}") from None
+    if not isinstance(config, EmpathAVConfig):
+        raise ValueError(
+            f"{checkpoint} is a checkpoint of {config.model_type!r}, not of EmpathAV: make one out of it "
+            "with `empathav assemble`."
+        )

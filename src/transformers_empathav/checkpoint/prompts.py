@@ -1,0 +1,57 @@
+"""What a configuration must know of its tokenizer: the emotion prompt, the labels, and the marks of a user turn."""
+
+from ..modeling.configuration_empathav import EMOTION_LABELS
+from ..processing.messages_empathav import ROLES
+from ..processing.processing_empathav import EmpathAVProcessor
+
+
+EMOTION_QUESTION = "\nHow does the person who says this feel?"
+EMOTION_ANSWER = "They feel"
+SENTINEL = "SENTINEL"
+
+
+def emotion_prompt(processor: EmpathAVProcessor) -> tuple[list[int], list[list[int]]]:
+    """
+    Token ids of the fixed prompt of `predict_emotion`, with the placeholder once, and of each label after a space.
+
+    Args:
+        processor ([`EmpathAVProcessor`]): Its chat template frames the prompt.
+    """
+    tokenizer = processor.tokenizer
+    question = [{"role": "user", "content": processor.av_token + EMOTION_QUESTION}]
+    prompt = tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True) + EMOTION_ANSWER
+    prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    label_ids = [tokenizer(" " + label, add_special_tokens=False)["input_ids"] for label in EMOTION_LABELS]
+    return prompt_ids, label_ids
+
+
+def role_token_ids(processor: EmpathAVProcessor) -> dict[str, list[int]]:
+    """Token ids of the name of each role, as it begins an utterance of the history."""
+    return {role: processor.tokenizer(role, add_special_tokens=False)["input_ids"] for role in ROLES}
+
+
+def turn_markers(processor: EmpathAVProcessor) -> tuple[list[int], list[int]]:
+    """
+    Token ids that open and close a user turn under the processor's chat template.
+
+    White space at their ends is left off, since it may merge with what a person writes into one token.
+    """
+    tokenizer = processor.tokenizer
+    user, assistant = ({"role": role, "content": SENTINEL} for role in ("user", "assistant"))
+
+    def after_last(*turns):
+        return tokenizer.apply_chat_template(list(turns), tokenize=False).split(SENTINEL)[-1]
+
+    rendered = tokenizer.apply_chat_template([user, assistant, user], tokenize=False)
+    opening = rendered.split(SENTINEL)[2].removeprefix(after_last(user, assistant))
+    closing = after_last(user)
+    return tuple(tokenizer(text.strip(), add_special_tokens=False)["input_ids"] for text in (opening, closing))
+
+
+def memory_frame(processor: EmpathAVProcessor) -> tuple[list[int], list[int]]:
+    """Token ids around a memory from which a conversation is to be written: a system turn, then the reply's start."""
+    tokenizer, mark = processor.tokenizer, processor.memory_token
+    text = tokenizer.apply_chat_template(
+        [{"role": "system", "content": mark}], tokenize=False, add_generation_prompt=True
+    )
+    return tuple(tokenizer(side, add_special_tokens=False)["input_ids"] for side in text.split(mark))

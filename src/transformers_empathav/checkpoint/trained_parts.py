@@ -1,0 +1,81 @@
+"""The parts of a model that are trained, each in one safetensors file without the frozen weights around it."""
+
+import os
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedTokenizerBase
+
+from ..modeling.modeling_empathav import EmpathAVForCausalLM
+
+
+TRAINED_PARTS = ("compressor", "extractor")
+# What new vectors look like before training: a token of which a few more hardly change what the language model says.
+ANCHOR_TEXT = ","
+
+
+def part_file(part: str) -> str:
+    """Name of a part's file."""
+    return f"{part}.safetensors"
+
+
+def trained_tensors(model: EmpathAVForCausalLM, part: str) -> dict[str, torch.Tensor]:
+    """The weights of `part`, one of `TRAINED_PARTS`, without frozen encoders."""
+    state = getattr(model.model, part).state_dict()
+    return {name: tensor for name, tensor in state.items() if "_tower." not in name}
+
+
+def fit_new_part(model: EmpathAVForCausalLM, part: str, tokenizer: PreTrainedTokenizerBase):
+    """Brings the vectors of a part that is not trained to the size and the kind of the language model's embeddings."""
+    *_, anchor_id = tokenizer(ANCHOR_TEXT, add_special_tokens=False)["input_ids"]
+    own = getattr(model.model, part)
+    fitted = own.embedding_projection if part == "extractor" else own
+    fitted.fit_to(model.get_input_embeddings().weight, anchor_id)
+
+
+def renew_part(model: EmpathAVForCausalLM, part: str, tokenizer: PreTrainedTokenizerBase):
+    r"""
+    New initial values for a part, drawn by torch's seed, whatever it has learned before; frozen encoders stay.
+
+    A training that begins anew has to begin so: a checkpoint may hold a part that has seen what will be tested on.
+    """
+    own = getattr(model.model, part)
+    fresh = type(own)(model.config).state_dict()
+    own.load_state_dict({name: fresh[name] for name in trained_tensors(model, part)}, strict=False)
+    fit_new_part(model, part, tokenizer)
+
+
+def save_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike, dtype: torch.dtype | None = None):
+    """Writes a part into a file, its parameters in `dtype` where one is given; what was fitted to data stays exact."""
+    parameters = dict(getattr(model.model, part).named_parameters())
+    state = {
+        name: tensor.to(dtype) if dtype is not None and name in parameters else tensor
+        for name, tensor in trained_tensors(model, part).items()
+    }
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, str(path))
+
+
+def load_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike):
+    """
+    Loads a part into a model.
+
+    Raises:
+        `ValueError`: the file is damaged, or of another configuration.
+    """
+    try:
+        trained = load_file(str(path))
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}): fetch or train it again.") from None
+    own = trained_tensors(model, part)
+    problems = {
+        "missing": [name for name in own if name not in trained],
+        "unknown": [name for name in trained if name not in own],
+        "of another shape": [name for name in trained if name in own and trained[name].shape != own[name].shape],
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{problem}: {', '.join(names[:3])}" for problem, names in problems.items() if names)
+        raise ValueError(f"{path} does not fit this model ({listed}): it was trained with another configuration.")
+    getattr(model.model, part).load_state_dict(trained, strict=False)
+    if part == "compressor":
+        model.config.compressor_fingerprint = None  # until it is saved

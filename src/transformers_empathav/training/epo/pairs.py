@@ -1,0 +1,79 @@
+"""Preference pairs from where they lie."""
+
+import json
+from pathlib import Path
+
+from datasets import Dataset, concatenate_datasets, load_dataset, load_from_disk
+
+from ..collator import PAIR
+
+
+def load_pairs(sources: list[str], split: str = "train") -> Dataset:
+    r"""
+    Pairs of one or several sources, one after the other.
+
+    Args:
+        sources (`list[str]`): Directories of `Dataset.save_to_disk`, JSON lines `{"id"?, "prompt", "chosen",
+            "rejected", ...}`, or ids of the Hub.
+        split (`str`): Of a dataset of the Hub.
+
+    Raises:
+        `ValueError`: there is no source, a line is no pair, or the sources have other columns than the first.
+    """
+    if not sources:
+        raise ValueError("There are no pairs to train on: name a directory, a file or a Hub id under `pairs`.")
+    found = [load_source(source, split) for source in sources]
+    for source, dataset in zip(sources, found):
+        if dataset.features != found[0].features:
+            raise ValueError(
+                f"{source} and {sources[0]} have other columns or types: write both by the same recipe, or make one "
+                f"dataset of them beforehand.\n{dataset.features}\n{found[0].features}"
+            )
+    return concatenate_datasets(found)
+
+
+def load_source(source: str, split: str) -> Dataset:
+    path = Path(source)
+    if (path / "dataset_info.json").is_file():
+        return load_from_disk(str(path))
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return Dataset.from_list([parse_line(path, number, line) for number, line in enumerate(lines, 1)])
+    return load_dataset(source, split=split)
+
+
+def parse_line(path: Path, number: int, line: str) -> dict:
+    """A pair of JSON lines, the content of its messages as parts: columns of Arrow have one type."""
+    try:
+        row = json.loads(line)
+        for name in ("prompt", *PAIR):
+            row[name] = [{**message, "content": as_parts(message["content"])} for message in row[name]]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path}, line {number} is no pair ({error!r}): write {{"prompt": [...], "chosen": [...], "rejected": '
+            "[...]}, each a list of messages."
+        ) from None
+    return {"id": f"{path.stem}-{number}", **row}
+
+
+def as_parts(content: str | list[dict]) -> list[dict]:
+    """The content of a message as a list of parts."""
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def named_pairs(sources: list[str], rows: int) -> dict[str, Dataset]:
+    """
+    Held-out pairs: each `name=source` to its first `rows` pairs; one without a name is called `pairs`.
+
+    Raises:
+        `ValueError`: two have the same name.
+    """
+    found = {}
+    for given in sources:
+        name, _, source = given.rpartition("=")
+        name = name or "pairs"
+        if name in found:
+            raise ValueError(f"Two sets of held-out pairs are called {name}: write `name=source`, each another name.")
+        dataset = load_pairs([source])
+        found[name] = dataset.select(range(min(rows, len(dataset))))
+    return found

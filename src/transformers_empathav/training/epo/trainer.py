@@ -1,0 +1,196 @@
+"""Preference optimisation of the right reply over a counter-emotional one, in conversations with clips and memory."""
+
+from collections import defaultdict
+
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from trl import DPOTrainer
+from trl.trainer.utils import use_adapter
+
+from ...hub.adapter_card import write_card
+from ..adapters import base_model
+from ..collator import PAIR, ConversationCollator, check_columns
+from ..modality_check import modalities_reach
+from ..sampler import length_sampler
+from ..shared_vectors import shared_vectors, text_inputs
+from .config import EPOConfig
+
+
+SUMMARY = (
+    "Empathetic preference optimisation (arXiv 2412.17572): the adapter learned to prefer the right reply over one to "
+    "the same conversation that speaks out of another emotion. Trained by TRL's DPOTrainer, with this project's "
+    "collator."
+)
+
+
+class EPOTrainer(DPOTrainer):
+    r"""
+    `trl.DPOTrainer` for pairs of replies in an audio-visual conversation.
+
+    Rows are TRL's conversational ones, `{"prompt", "chosen", "rejected"}`, with clips in the content of the prompt's
+    messages. Clips and history of a pair are encoded once: chosen and rejected share their vectors. With an adapter
+    the reference is the model without it, or, where a trained adapter is trained further, that adapter as it was.
+
+    Args:
+        args ([`EPOConfig`]): Arguments.
+        data_collator (`Callable`, *optional*): A [`ConversationCollator`] of pairs by default.
+        cache ([`FeatureCache`], *optional*): Gives the default collator frozen features of clips.
+        args, kwargs: As in `trl.DPOTrainer`; `processing_class` is an [`EmpathAVProcessor`].
+
+    Pairs that do not fit into `max_length` are left out beforehand, with a warning that counts them.
+
+    Raises:
+        `ValueError`: a column is missing, or there that nothing reads; or DeepSpeed ZeRO-3 is asked for.
+    """
+
+    _tag_names = ["trl", "epo", "empathav"]
+    _name = "EPO"
+
+    def __init__(self, model, ref_model=None, args: EPOConfig | None = None, data_collator=None, cache=None, **kwargs):
+        args = EPOConfig("epo") if args is None else args
+        if not isinstance(args, EPOConfig):
+            raise TypeError(
+                f"args is a {type(args).__name__}: EPOTrainer takes an EPOConfig, which has TRL's fields too."
+            )
+        if args.deepspeed_plugin is not None and args.deepspeed_plugin.zero_stage == 3:
+            raise ValueError(
+                "DeepSpeed ZeRO-3 takes the extractor's weights apart, whose vectors both replies share: use ZeRO-2, "
+                "or FSDP as in recipes/accelerate_configs/fsdp.yaml."
+            )
+        rows = [next(iter(dataset)) for dataset in given_datasets(kwargs)]
+        distances = args.emotion_margin != 0.0 or all(args.distance_column in row for row in rows)
+        self.numbers = [args.distance_column] if distances else []
+        self.numbers += [args.weight_column] if args.weight_column is not None else []
+        if data_collator is None:
+            data_collator = ConversationCollator(
+                kwargs["processing_class"],
+                PAIR,
+                cache=cache,
+                max_length=args.max_length,
+                recent_turns=args.recent_turns,
+                numbers=tuple(self.numbers),
+                ignored_columns=tuple(args.ignored_columns),
+            )
+            for row in rows:
+                check_columns(row, PAIR, data_collator.numbers, data_collator.ignored_columns)
+        elif cache is not None:
+            raise ValueError("A cache is for the default collator: give it to your data_collator, or leave that out.")
+        self.collator, self.unchecked = data_collator, args.check_modalities
+        super().__init__(model, ref_model, args, data_collator=data_collator, **kwargs)
+        self.precompute_ref_logps = True  # batch by batch, in `_compute_loss`, which hands them to TRL's
+
+    def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
+        # The collator encodes; TRL would tokenise the words and forget the clips.
+        if isinstance(self.collator, ConversationCollator) and isinstance(dataset, Dataset):
+            return self.collator.usable(dataset)
+        return dataset
+
+    def _precompute_ref_logps(self, dataset, name, batch_size):
+        return dataset
+
+    def _get_train_sampler(self, train_dataset=None):
+        return length_sampler(self, self.train_dataset if train_dataset is None else train_dataset)
+
+    def _compute_loss(self, model, inputs, return_outputs):
+        if not self.unchecked:
+            return self._pair_loss(model, inputs, return_outputs)
+        if "modalities" not in inputs:
+            raise ValueError(
+                "The data_collator does not say what its rows hold (modalities), so nobody can tell whether it "
+                "reaches the model: use ConversationCollator, or check_modalities=False."
+            )
+        with modalities_reach(self._base(model), inputs["modalities"]):
+            loss = self._pair_loss(model, inputs, return_outputs)
+        self.unchecked = False
+        return loss
+
+    def _pair_loss(self, model, inputs, return_outputs):
+        batch, passes = self._pair_batch(inputs), []
+
+        def forward(**given):
+            passes.append(model(**given))
+            return passes[-1]
+
+        loss = super()._compute_loss(forward, batch, return_outputs)
+        loss, outputs = loss if return_outputs else (loss, None)
+        if self.args.changes_loss:
+            loss = loss + self._change(passes[0].log_probs, batch, inputs)
+        self._log_pairs(batch["completion_mask"], inputs)
+        return (loss, outputs) if return_outputs else loss
+
+    def _pair_batch(self, inputs: dict) -> dict[str, torch.Tensor]:
+        """Text of both replies, their shared vectors, and their log-probabilities under the reference."""
+        text = {key: value for key, value in text_inputs(inputs).items() if key not in ("modalities", *self.numbers)}
+        vectors = shared_vectors(self._base(self.model), inputs, replies=len(PAIR))
+        known = vectors
+        if any(tensor.requires_grad for tensor in vectors.values()):  # the reference has its own
+            trained = self.accelerator.unwrap_model(self.model)
+            with torch.no_grad(), use_adapter(trained, "ref" if "ref" in trained.peft_config else None):
+                known = shared_vectors(base_model(trained), inputs, replies=len(PAIR))
+        chosen, rejected = self.compute_ref_log_probs(self.ref_model or self.model, {**text, **known})
+        return {**text, **vectors, "ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
+
+    @torch.no_grad()
+    def log_probs_of(self, inputs: dict) -> dict[str, torch.Tensor]:
+        """Of a batch, summed log-probabilities of chosen and rejected under policy and reference, and their tokens."""
+        batch = self._pair_batch(inputs)
+        given = {key: value for key, value in batch.items() if not key.startswith("ref_") and key != "completion_mask"}
+        labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
+        with self.accelerator.autocast():
+            log_probs = self.model(**given, labels=labels, fused_lm_head=True, use_cache=False).log_probs
+        chosen, rejected = log_probs.sum(dim=1).chunk(2)
+        chosen_tokens, rejected_tokens = batch["completion_mask"].sum(dim=1).chunk(2)
+        return {
+            "chosen": chosen,
+            "rejected": rejected,
+            "ref_chosen": batch["ref_chosen_logps"],
+            "ref_rejected": batch["ref_rejected_logps"],
+            "chosen_tokens": chosen_tokens,
+            "rejected_tokens": rejected_tokens,
+        }
+
+    def _change(self, log_probs: torch.Tensor, batch: dict, inputs: dict) -> torch.Tensor:
+        """What margin and weights add to TRL's loss: the mean over pairs of EPO's term minus DPO's."""
+        chosen, rejected = log_probs.sum(dim=1).chunk(2)
+        delta = self.beta * (chosen - batch["ref_chosen_logps"] - rejected + batch["ref_rejected_logps"])
+        margin, weight = 0.0, 1.0
+        if self.args.emotion_margin != 0.0:
+            margin = self.args.emotion_margin * inputs[self.args.distance_column]
+        if self.args.weight_column is not None:
+            weight = inputs[self.args.weight_column]
+        change = F.logsigmoid(delta) - weight * F.logsigmoid(delta - margin)
+        return self.loss_weights[self.loss_types.index("sigmoid")] * change.mean()
+
+    def _log_pairs(self, completion_mask: torch.Tensor, inputs: dict):
+        chosen, rejected = completion_mask.sum(dim=1).float().chunk(2)
+        figures = {"lengths/chosen": chosen, "lengths/rejected": rejected}
+        figures |= {name: inputs[name] for name in self.numbers}
+        for name, values in figures.items():
+            metrics = self._metrics["train" if self.model.training else "eval"]
+            metrics[name].append(self.accelerator.gather_for_metrics(values).mean().item())
+
+    def log(self, logs, start_time=None):
+        # TRL gives the figures of all evaluated datasets the same names.
+        names = [
+            key[len("eval_") : -len("_loss")] for key in logs if key.startswith("eval_") and key.endswith("_loss")
+        ]
+        for name in names:
+            found = self._metrics["eval"]
+            self._metrics["eval"] = defaultdict(list, {f"{name}_{key}": values for key, values in found.items()})
+        super().log(logs, start_time)
+
+    def _base(self, model):
+        return base_model(self.accelerator.unwrap_model(model))
+
+    def create_model_card(self, *args, **kwargs):
+        """Writes this project's card in place of TRL's."""
+        if self.is_world_process_zero():
+            write_card(self, "epo", SUMMARY)
+
+
+def given_datasets(arguments: dict) -> list:
+    """The training set and the sets to evaluate."""
+    held_out = arguments.get("eval_dataset")
+    found = [arguments.get("train_dataset"), *(held_out.values() if isinstance(held_out, dict) else [held_out])]
+    return [dataset for dataset in found if dataset is not None]

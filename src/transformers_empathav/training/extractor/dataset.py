@@ -1,0 +1,105 @@
+"""Labelled clips as batches of frozen features."""
+
+import zlib
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import Dataset
+
+from ...modeling.configuration_empathav import EmpathAVConfig
+from ...modeling.modeling_empathav import EmpathAVForCausalLM
+from ..clip_features import ClipFeatures, stack_features, statistics_of
+from ..feature_cache import FeatureCache
+from ..sampler import LengthSampler
+
+
+class EmotionDataset(Dataset):
+    r"""
+    Labelled clips as frozen features.
+
+    Args:
+        items (`list[dict]`): Conversations whose last message has a clip and an emotion.
+        cache ([`FeatureCache`]): Gives the features.
+        labels (`list[str]`): The emotions in the order of the model's scores.
+        copies (`int`, *optional*, defaults to 0):
+            Disturbed copies beside each clip; in each epoch one of them or the clip itself is read.
+        only (`str`, *optional*): `"audio"` or `"video"` to give that stream alone.
+    """
+
+    def __init__(
+        self, items: list[dict], cache: FeatureCache, labels: list[str], copies: int = 0, only: str | None = None
+    ):
+        self.items, self.cache, self.copies, self.only, self.epoch = items, cache, copies, only, 0
+        self.targets = [labels.index(item["messages"][-1]["emotion"]) for item in items]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict:
+        copy = zlib.crc32(f"{self.epoch} {index}".encode()) % (self.copies + 1)  # alike after resuming
+        windows = self.cache.load(self.items[index], copy)
+        if self.only is not None:
+            streams = {"audio": None, "video": None}
+            windows = [ClipFeatures(**{**streams, self.only: getattr(window, self.only)}) for window in windows]
+        return {"windows": windows, "label": self.targets[index]}
+
+
+class ClipSampler(LengthSampler):
+    """An order that depends on seed and epoch alone, as does the copy of each clip."""
+
+    def __init__(self, batch_size: int, dataset: EmotionDataset, seed: int):
+        self.dataset = dataset
+        super().__init__(batch_size, [1] * len(dataset), seed)
+
+    def set_epoch(self, epoch: int):
+        super().set_epoch(epoch)
+        self.dataset.epoch = epoch
+
+
+@dataclass
+class EmotionCollator:
+    r"""
+    Rows of [`EmotionDataset`] to the inputs of [`EmotionTraining`].
+
+    Args:
+        config ([`EmpathAVConfig`]): Of the model.
+    """
+
+    config: EmpathAVConfig
+
+    def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
+        windows = [window for row in rows for window in row["windows"]]
+        batch = {
+            "clips": torch.tensor([len(row["windows"]) for row in rows]),
+            "labels": torch.tensor([row["label"] for row in rows]),
+        }
+        return batch | stack_features(windows)
+
+
+@torch.no_grad()
+def fit_features(model: EmpathAVForCausalLM, dataset: EmotionDataset, gain: float = 1.0):
+    """
+    Fits the centre and spread of the encoders' channels, and of their statistics over a clip, to the clips of a
+    training side; done before training. `gain` is how fast the statistics' projection then learns.
+    """
+    extractor = model.model.extractor
+    parts = {
+        "audio": (extractor.audio_mix, extractor.audio_statistics),
+        "video": (extractor.vision_mix, extractor.vision_statistics),
+    }
+    found = {stream: [] for stream in parts}
+    for item in dataset.items:
+        for window in dataset.cache.load(item):
+            for stream in parts:
+                if (features := getattr(window, stream)) is not None:
+                    found[stream].append((features.flatten(1, -2).shape[1], statistics_of(features).double()))
+    for stream, (mix, over_time) in parts.items():
+        if not found[stream]:
+            continue
+        counts, clips = zip(*found[stream])
+        shares, clips = torch.tensor(counts).double()[:, None, None] / sum(counts), torch.stack(clips)
+        means, spreads = clips.unbind(dim=2)
+        mean = (shares * means).sum(dim=0)
+        spread = ((shares * (spreads.square() + means.square())).sum(dim=0) - mean.square()).clamp(min=0).sqrt()
+        mix.fit(mean, spread)
+        over_time.fit(clips.mean(dim=0), clips.std(dim=0, correction=0), gain)

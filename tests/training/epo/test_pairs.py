@@ -1,0 +1,40 @@
+"""Pairs from directories, files and by name."""
+
+import json
+
+import pytest
+from datasets import Dataset
+
+from pairs import pair
+from transformers_empathav.training.epo.pairs import load_pairs, named_pairs
+
+
+def test_sources_follow_one_another_and_are_of_one_kind(tmp_path):
+    rows = [pair("a"), pair("b")]
+    Dataset.from_list(rows).save_to_disk(tmp_path / "saved")
+    rows[0]["prompt"][0]["content"] = "plain words"
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = load_pairs([str(tmp_path / "saved"), str(tmp_path / "own.jsonl")])
+    assert found["id"] == ["a", "b", "a", "b"]
+    assert found[2]["prompt"][0]["content"] == [{"type": "text", "text": "plain words"}]
+    Dataset.from_list([pair("c", mood="sad")]).save_to_disk(tmp_path / "other")
+    with pytest.raises(ValueError, match="have other columns or types"):
+        load_pairs([str(tmp_path / "saved"), str(tmp_path / "other")])
+    with pytest.raises(ValueError, match="There are no pairs"):
+        load_pairs([])
+
+
+def test_a_line_that_is_no_pair_is_named(tmp_path):
+    path = tmp_path / "own.jsonl"
+    for line in ("{", "[]", '{"prompt": []}', '{"prompt": [], "chosen": [], "rejected": [{"role": "assistant"}]}'):
+        path.write_text(json.dumps(pair("a")) + f"\n{line}\n")
+        with pytest.raises(ValueError, match="own.jsonl, line 2 is no pair"):
+            load_pairs([str(path)])
+
+
+def test_held_out_sets_have_names_of_their_own(tmp_path):
+    Dataset.from_list([pair("a"), pair("b")]).save_to_disk(tmp_path / "saved")
+    found = named_pairs([f"random={tmp_path / 'saved'}", str(tmp_path / "saved")], rows=1)
+    assert {name: dataset["id"] for name, dataset in found.items()} == {"random": ["a"], "pairs": ["a"]}
+    with pytest.raises(ValueError, match="Two sets of held-out pairs are called x"):
+        named_pairs([f"x={tmp_path / 'saved'}"] * 2, rows=1)

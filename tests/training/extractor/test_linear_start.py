@@ -1,0 +1,89 @@
+"""A linear start: the extractor says what scikit-learn's regression says, in words that both readings understand."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from helpers import frames, short_labels, sound, user, wake
+from transformers_empathav.testing.tiny import tiny_model
+from transformers_empathav.training.disturbance import Disturbance
+from transformers_empathav.training.extractor.dataset import EmotionCollator, EmotionDataset, fit_features
+from transformers_empathav.training.extractor.label_words import STEP
+from transformers_empathav.training.extractor.linear_start import begin_linear, codes_of_words, stream_statistics
+from transformers_empathav.training.extractor.objective import EmotionTraining
+from transformers_empathav.training.feature_cache import FeatureCache
+
+
+EMOTIONS = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
+
+
+def item(number, emotion, part):
+    return {"id": str(number), "messages": [user(part, emotion=emotion)]}
+
+
+HEARD = [item(number, EMOTIONS[number % 7], ("audio", sound(number, seconds=0.6))) for number in range(21)]
+
+
+@pytest.fixture
+def started(processor, tmp_path):
+    """Makes a training and its dataset, with fitted statistics."""
+
+    def make(items, copies=0):
+        training = EmotionTraining(short_labels(wake(tiny_model(processor), 5.0))).eval()
+        training.begin()
+        cache = FeatureCache(training.extractor, processor, tmp_path, disturbance=Disturbance())
+        dataset = EmotionDataset(items, cache, training.model.config.emotion_labels, copies)
+        fit_features(training.model, dataset, gain=3.0)
+        return training, dataset
+
+    return make
+
+
+def test_vectors_move_by_what_the_regression_finds(started):
+    training, dataset = started(HEARD)
+    path, projection = training.extractor.audio_statistics, training.extractor.embedding_projection
+    clips, targets = stream_statistics(dataset, "audio")
+    inputs = path.scaled(clips).flatten(1).numpy() / 3.0
+    inputs /= np.sqrt(np.mean(np.square(inputs)))
+    model = LogisticRegression(C=0.1 / inputs.shape[1], max_iter=1000, class_weight="balanced").fit(inputs, targets)
+    odds = torch.tensor(inputs @ model.coef_.T + model.intercept_, dtype=torch.float32)
+    accuracies = begin_linear(training, dataset, 0.1)
+    odds = odds - odds.mean(dim=1, keepdim=True)
+    directions = training.words - training.words.mean(dim=0)
+    directions = directions / directions.square().mean(dim=1, keepdim=True).sqrt()
+    batch = EmotionCollator(training.model.config)([dataset[index] for index in range(len(dataset))])
+    with torch.no_grad():
+        heard = path(batch["audio_features"].float(), batch["input_features_mask"].bool())
+        moved = projection.linear(heard) - projection.linear.bias
+    assert torch.allclose(moved, STEP * odds @ directions, atol=2e-3 * float(moved.abs().max()))
+    assert accuracies == {"audio": pytest.approx(model.score(inputs, targets))}
+
+
+def test_words_have_codes_and_the_projection_changes_little(started):
+    training, _ = started(HEARD[:7])
+    weight = training.extractor.embedding_projection.linear.weight
+    before = weight.detach().clone()
+    codes = codes_of_words(training)
+    after = weight.detach().clone()
+    assert torch.linalg.matrix_rank(after - before, rtol=1e-3) <= 7
+    directions = training.words - training.words.mean(dim=0)
+    directions = directions / directions.square().mean(dim=1, keepdim=True).sqrt()
+    assert torch.allclose(codes @ after.T, STEP * directions, atol=1e-3)
+
+
+def test_both_streams_and_copies_take_part(started):
+    seen = [item(100 + number, EMOTIONS[number % 7], ("video", frames(number))) for number in range(14)]
+    training, dataset = started(HEARD[:14] + seen, copies=1)
+    assert len(stream_statistics(dataset, "audio")[1]) == 28
+    assert set(begin_linear(training, dataset, 1.0)) == {"audio", "video"}
+    assert training.extractor.audio_statistics.weight.abs().sum() > 0
+    assert training.extractor.vision_statistics.weight.abs().sum() > 0
+
+
+def test_emotions_that_do_not_occur_are_not_leant_towards(started):
+    """Two emotions: the words of the other five are moved alike."""
+    training, dataset = started([one for one in HEARD if one["messages"][0]["emotion"] in ("happy", "sad")])
+    assert begin_linear(training, dataset, 1.0)["audio"] > 0.9
+    with pytest.raises(ValueError, match="have one emotion"):
+        begin_linear(*started(HEARD[:1]), 1.0)
