@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +17,12 @@ from transformers import (
     Wav2Vec2Processor,
 )
 
+import transformers_empathav
 from clips import write_clip
-from helpers import sound, wake
+from helpers import relative_error, sound, wake
 from transformers_empathav.chat.responder import Responder
+from transformers_empathav.chat.transcriber import Transcriber
+from transformers_empathav.cli.respond import respond
 from transformers_empathav.testing.tiny import tiny_model
 
 
@@ -68,6 +72,75 @@ def test_a_reply_is_never_empty(tiny, monkeypatch):
     assert [call.get("min_new_tokens") for call in calls] == [None, 8, 8]
 
 
+def test_a_reply_that_is_sampled_after_all_says_so(tiny, monkeypatch):
+    said = []
+    monkeypatch.setattr("transformers_empathav.chat.responder.logger.warning", said.append)
+    written = iter(["", "", "At last.", "", "", "At last."])
+    monkeypatch.setattr(tiny.processor, "decode", lambda *args, **kwargs: next(written))
+    tiny([], text="Hello", max_new_tokens=12)
+    assert len(said) == 1 and "sampled" in said[0]
+    tiny([], text="Hello", max_new_tokens=12, do_sample=True)  # then every try is
+    assert len(said) == 1
+
+
+def calls_of(module: torch.nn.Module, monkeypatch) -> list:
+    """A list that grows by an entry with each call of a module."""
+    calls, forward = [], module.forward
+    monkeypatch.setattr(module, "forward", lambda *args, **kwargs: calls.append(args) or forward(*args, **kwargs))
+    return calls
+
+
+def test_a_turn_encodes_its_clip_and_reads_its_history_once(tiny, tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / "clip.mp4", seconds=1)
+    history = [{"role": role, "content": f"Line {n}."} for n in range(3) for role in ("user", "assistant")]
+    encoded = tiny.processor.encode_history([*history, {"role": "user", "content": "Well?", "emotion": "sad"}])
+    extractor, written = tiny.model.model.extractor, iter(["", " ", "At last."])
+    monkeypatch.setattr(tiny.processor, "decode", lambda *args, **kwargs: next(written))
+    heard, seen = (calls_of(tower, monkeypatch) for tower in (extractor.audio_tower, extractor.vision_tower))
+    mixed = calls_of(extractor.qformer, monkeypatch)
+    read = []
+    embed = tiny.model.model.compressor.forward
+    monkeypatch.setattr(
+        tiny.model.model.compressor,
+        "forward",
+        lambda embeds, **kwargs: read.append(embeds.shape[1]) or embed(embeds, **kwargs),
+    )
+    reply = tiny([clip], "Well?", history, max_new_tokens=12)  # the first two tries write nothing
+    assert (len(heard), len(seen), len(mixed)) == (1, 1, 1)
+    answer = tiny.processor.encode_history([{"role": "assistant", "content": "At last."}])
+    monkeypatch.undo()
+    said = {"role": "user", "content": "Well?", "emotion": reply.label}
+    spoken = [*history, said, {"role": "assistant", "content": "At last."}]
+    whole = tiny.processor.encode_history(spoken)
+    assert len(read) == 2 and sum(read) == whole["history_input_ids"].shape[1]
+    anew = tiny.model.compress(**whole, memory=tiny.model.empty_memory(max_vectors=tiny.max_vectors))
+    assert relative_error(reply.memory.vectors, anew.vectors) < 1e-4
+    assert reply.memory.num_utterances == 8 and answer and encoded
+
+
+def test_the_way_of_a_clip_from_the_command_to_a_reply_enters_few_files(tiny, tmp_path, monkeypatch):
+    """Whoever follows a clip through the code, model loaded and nothing remembered yet, opens so many files."""
+    clip = write_clip(tmp_path / "clip.mp4", seconds=1)
+    package, entered = str(Path(transformers_empathav.__file__).parent), set()
+
+    def watch(frame, event, argument):
+        name = frame.f_code.co_filename
+        if event == "call" and name.startswith(package):
+            entered.add(Path(name).relative_to(package).as_posix())
+
+    remember = tiny.processor.encode_history
+    monkeypatch.setattr(tiny.processor, "encode_history", lambda turns: sys.setprofile(None) or remember(turns))
+    monkeypatch.setattr("transformers_empathav.chat.responder.Responder", lambda *args, **kwargs: tiny)
+    monkeypatch.setattr(tiny, "transcribe", listening(tiny, tmp_path))
+    try:
+        sys.setprofile(watch)
+        respond(tiny.model.config._name_or_path, [str(clip)], as_json=True)
+    finally:
+        sys.setprofile(None)
+    assert len(entered) <= 15, sorted(entered)
+    assert {"cli/respond.py", "chat/responder.py", "processing/media_empathav.py"} <= entered
+
+
 def test_the_reply_does_not_disturb_the_callers_random_numbers(tiny):
     torch.manual_seed(3)
     expected = torch.rand(1)
@@ -89,11 +162,11 @@ def test_a_history_that_cannot_be_remembered_is_refused_before_the_reply(tiny, m
         tiny([], text="Hello", history=[clip_alone])
 
 
-def test_recognisers_without_a_decoder_are_read_too(tiny, tmp_path):
+def listening(responder: Responder, folder) -> Transcriber:
+    """A tiny random recogniser without a decoder, on disk."""
     letters = {letter: index for index, letter in enumerate(["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefg"])}
-    (tmp_path / "vocab.json").write_text(json.dumps(letters))
-    tokenizer = Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"), do_lower_case=False)
-    processor = Wav2Vec2Processor(Wav2Vec2FeatureExtractor(), tokenizer)
+    (folder / "vocab.json").write_text(json.dumps(letters))
+    tokenizer = Wav2Vec2CTCTokenizer(str(folder / "vocab.json"), do_lower_case=False)
     config = Wav2Vec2Config(
         vocab_size=len(letters), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
         conv_dim=[8, 8], conv_stride=[20, 16], conv_kernel=[20, 16], num_feat_extract_layers=2,
@@ -102,15 +175,20 @@ def test_recognisers_without_a_decoder_are_read_too(tiny, tmp_path):
     torch.manual_seed(0)
     recogniser = Wav2Vec2ForCTC(config).eval()
     torch.nn.init.normal_(recogniser.lm_head.weight)
-    recogniser.save_pretrained(tmp_path)
-    processor.save_pretrained(tmp_path)
-    listening = Responder(tiny.model.config._name_or_path, asr=str(tmp_path), device="cpu")
-    heard = sound(0)
+    recogniser.save_pretrained(folder)
+    Wav2Vec2Processor(Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(folder)
+    return Transcriber(str(folder), 16000, responder.device, torch.float32)
+
+
+def test_recognisers_without_a_decoder_are_read_too(tiny, tmp_path):
+    transcribe, heard = listening(tiny, tmp_path), sound(0)
+    recogniser, processor = Wav2Vec2ForCTC.from_pretrained(tmp_path), Wav2Vec2Processor.from_pretrained(tmp_path)
     with torch.no_grad():
         logits = recogniser(**processor(heard, sampling_rate=16000, return_tensors="pt")).logits
     expected = processor.batch_decode(logits.argmax(-1))[0].strip()
-    assert expected and listening.transcribe([heard]) == expected
-    assert listening.transcribe([heard, heard]) == f"{expected} {expected}"
+    assert expected and transcribe([heard]) == expected
+    assert transcribe([heard, heard]) == f"{expected} {expected}"
+    assert Responder(tiny.model.config._name_or_path, asr=str(tmp_path), device="cpu").transcribe([heard]) == expected
 
 
 # The assembled checkpoint on real speech

@@ -12,7 +12,8 @@ import yaml
 from huggingface_hub import ModelCard
 from typer.testing import CliRunner
 
-from transformers_empathav.cli import app, facts_beside_trained_parts
+from transformers_empathav.cli import app
+from transformers_empathav.cli.card import facts_beside_trained_parts
 from transformers_empathav.hub.card import Corpus, Result, read_facts, render_card, write_card
 from transformers_empathav.hub.card_check import card_problems, read_card
 from transformers_empathav.testing.tiny import tiny_model

@@ -1,4 +1,4 @@
-"""Whisper's encoder over its window or over what carries sound: as many tokens as sound, alike in every batch."""
+"""Whisper's encoder over its window: as many tokens as there is sound, alike in every batch."""
 
 import pytest
 import torch
@@ -6,13 +6,6 @@ import torch
 from helpers import encode, relative_error, sound, user
 from transformers_empathav.modeling.emotion_extractor_empathav import pool
 from transformers_empathav.testing.tiny import tiny_model
-
-
-@pytest.fixture(params=[False, True], ids=["padded", "skipping padding"], autouse=True)
-def skipping(request, model):
-    model.config.skip_padded_sound = request.param
-    yield request.param
-    model.config.skip_padded_sound = False
 
 
 def inputs_of(processor, *lengths):
@@ -45,15 +38,6 @@ def test_what_a_clip_gives_does_not_depend_on_its_neighbours(model, processor, o
     assert relative_error(beside[:1], alone) < 1e-5
 
 
-@pytest.mark.parametrize("skipping", [True], indirect=True)
-def test_skipped_padding_does_not_count_whatever_stands_in_it(model, processor):
-    extractor = model.model.extractor
-    features, mask = inputs_of(processor, 0.61, 1.0)
-    noisy = torch.where(mask[:, None].bool(), features, torch.randn_like(features) * 10)
-    expected = extractor(input_features=features, input_features_mask=mask)
-    assert relative_error(extractor(input_features=noisy, input_features_mask=mask), expected) < 1e-5
-
-
 def test_features_and_their_mask_may_be_given_in_place_of_sound(model, processor):
     extractor = model.model.extractor
     features, mask = inputs_of(processor, 0.61, 1.0)
@@ -74,13 +58,12 @@ def test_a_clip_without_sound_beside_one_with_is_defined(model, processor):
     assert relative_error(vectors[1:], alone) < 1e-5
 
 
-def test_by_default_the_window_is_encoded_as_whisper_does(model, processor, skipping):
+def test_the_window_is_encoded_as_whisper_does(model, processor):
     extractor = model.model.extractor
     features, mask = inputs_of(processor, 0.61)
     whole = extractor.audio_tower(features).last_hidden_state
     encoded = extractor.encode_audio(features, mask)[:, -1]
-    same = relative_error(encoded, whole[:, : encoded.shape[1]]) < 1e-5
-    assert same is not skipping and extractor.config.to_dict()["skip_padded_sound"] is skipping
+    assert relative_error(encoded, whole[:, : encoded.shape[1]]) < 1e-5
 
 
 def test_neighbours_are_averaged_over_what_is_heard():

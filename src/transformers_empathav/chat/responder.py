@@ -8,12 +8,12 @@ from pathlib import Path
 from time import perf_counter
 
 import torch
-from transformers import AutoConfig, AutoModelForCTC, AutoModelForSpeechSeq2Seq, AutoProcessor
 from transformers.utils import logging
 
 from ..checkpoint.loading import ASR_FOLDER, load_checkpoint
 from ..modeling.conversation_memory_empathav import ConversationMemory
-from ..processing.media_tracks_empathav import resample
+from ..modeling.generation_empathav import MEDIA_INPUTS, given_inputs
+from .transcriber import Transcriber
 
 
 logger = logging.get_logger(__name__)
@@ -97,44 +97,9 @@ class Responder:
         self.max_vectors = max_vectors or self.processor.tokenizer.model_max_length // 2
         self.load_seconds = perf_counter() - started
         own = Path(checkpoint) / ASR_FOLDER
-        self.asr_name = asr if asr is not None else str(own) if own.is_dir() else None
-        self._asr = None
-
-    def load_asr(self):
-        """Loads the speech recogniser, where there is one; `transcribe` does it when it is first needed."""
-        if self.asr_name and self._asr is None:
-            try:
-                config = AutoConfig.from_pretrained(self.asr_name)
-                auto_class = AutoModelForSpeechSeq2Seq if config.is_encoder_decoder else AutoModelForCTC
-                model = auto_class.from_pretrained(self.asr_name, dtype=self.model.dtype).to(self.device).eval()
-                self._asr = model, AutoProcessor.from_pretrained(self.asr_name)
-            except (ValueError, OSError) as error:
-                raise ValueError(
-                    f"No speech recogniser of transformers could be loaded from {self.asr_name} (asr): give its Hub "
-                    "id or directory, or the text of the turn."
-                ) from error
-
-    @torch.no_grad()
-    def transcribe(self, sounds: Sequence) -> str:
-        """What is said in sounds `(samples,)` at the processor's sampling rate; empty without a recogniser."""
-        if not sounds or not self.asr_name:
-            if sounds and self.asr_name is None:
-                logger.warning(
-                    "The checkpoint has no speech recogniser, so the words of the clip are not read: give text, or "
-                    "name a recogniser (asr)."
-                )
-            return ""
-        self.load_asr()
-        model, processor = self._asr
-        rate, texts = processor.feature_extractor.sampling_rate, []
-        for sound in sounds:
-            sound = resample("the sound", sound, self.processor.feature_extractor.sampling_rate, rate)
-            inputs = processor(sound, sampling_rate=rate, return_attention_mask=True, return_tensors="pt")
-            inputs = inputs.to(self.device, model.dtype)
-            writes = model.can_generate()  # CTC models do not: there the blank, a special token, parts double letters
-            tokens = model.generate(**inputs) if writes else model(**inputs).logits.argmax(dim=-1)
-            texts.append(processor.batch_decode(tokens, skip_special_tokens=writes)[0].strip())
-        return " ".join(filter(None, texts))
+        name = asr if asr is not None else str(own) if own.is_dir() else None
+        rate = self.processor.feature_extractor.sampling_rate
+        self.transcribe = Transcriber(name, rate, self.device, self.model.dtype)
 
     def __call__(
         self,
@@ -168,20 +133,19 @@ class Responder:
                 f"{max_new_tokens} new tokens are more than the {positions} positions of the language model."
             )
         self.check_memory(memory)
-        if memory is None:
-            memory = self.model.empty_memory()
-        if memory.max_vectors is None:
-            memory = replace(memory, max_vectors=self.max_vectors)
         older = list(history)
         if older and isinstance(older[0], dict) and older[0].get("role") == "system":
             older = older[1:]  # it heads every prompt, and is no part of what was said
-        self.processor.encode_history(older)  # what cannot be remembered is refused before the work begins
+        if older:
+            self.processor.encode_history(older)  # what cannot be remembered is refused before the work begins
+        if older or memory is not None:
+            memory = self._with_budget(memory)
         seconds = dict.fromkeys(STAGES, 0.0) | {"load": self.load_seconds}
         with timed(seconds, "media"):
             decoded = [self.processor.load_clip(clip, kind="any") for clip in clips]
         if text is None:
             with timed(seconds, "load"):
-                self.load_asr()
+                self.transcribe.load()
             with timed(seconds, "transcribe"):
                 windows = [window for clip in decoded for window in clip]
                 text = self.transcribe([window.audio for window in windows if window.audio is not None])
@@ -195,15 +159,35 @@ class Responder:
                 tokenize=True,
                 return_dict=True,
             ).to(self.device)
+        with timed(seconds, "compress"):
+            memory, read = self._read_history(inputs, memory)
         with timed(seconds, "generate"):
+            if media := given_inputs(inputs, MEDIA_INPUTS):  # encoded once: for the emotion and for every try
+                with torch.no_grad():
+                    inputs["av_embeds"] = self.model.get_av_features(**media)
             scores = self.model.predict_emotion(**inputs)[0].tolist()
             emotion = dict(zip(self.model.config.emotion_labels, scores))
             response = self._write(inputs, memory, max_new_tokens, generation_kwargs)
         with timed(seconds, "compress"):
             said = {"role": "user", "content": text, "emotion": max(emotion, key=emotion.get)}
-            spoken = [*older, said, {"role": "assistant", "content": response}]
-            memory = self.model.compress(**self.processor.encode_history(spoken).to(self.device), memory=memory)
+            spoken = [*older, said, {"role": "assistant", "content": response}][read:]
+            spoken = self.processor.encode_history(spoken).to(self.device)
+            memory = self.model.compress(**spoken, memory=self._with_budget(memory))
         return Reply(text, response, emotion, memory, seconds)
+
+    def _with_budget(self, memory: ConversationMemory | None) -> ConversationMemory:
+        """The memory, an empty one for `None`, with a budget where it has none of its own."""
+        memory = self.model.empty_memory() if memory is None else memory
+        return memory if memory.max_vectors is not None else replace(memory, max_vectors=self.max_vectors)
+
+    def _read_history(self, inputs, memory: ConversationMemory | None) -> tuple[ConversationMemory | None, int]:
+        """Compresses the history in `inputs`, takes it out of them, and says how many messages it was."""
+        if "history_input_ids" not in inputs:
+            return memory, 0
+        history = {name: inputs.pop(name) for name in ("history_input_ids", "history_attention_mask")}
+        before = memory.num_utterances
+        memory = self.model.compress(**history, memory=memory)
+        return memory, memory.num_utterances - before
 
     def check_memory(self, memory: ConversationMemory | None):
         """
@@ -219,12 +203,14 @@ class Responder:
         self.model.model.compressor.check(memory)
 
     def _write(self, inputs, memory, max_new_tokens: int, options: dict) -> str:
-        """The reply; where the model writes nothing or white space alone, it is made to go on, then to try again."""
+        """The reply. Where the model writes white space alone it must go on, and in a third try it samples."""
         options = {"max_new_tokens": max_new_tokens, "do_sample": False, "repetition_penalty": 1.1, **options}
         prompt_length = inputs["input_ids"].shape[1]
         if options.get("num_return_sequences", 1) != 1:
             raise ValueError("A reply is one: leave num_return_sequences out, or use model.generate for several.")
         for attempt in ({}, {"min_new_tokens": 8}, {"min_new_tokens": 8, "do_sample": True}):
+            if attempt.get("do_sample") and not options["do_sample"]:
+                logger.warning("The model wrote nothing twice: this reply is sampled, and may differ the next time.")
             written = self.model.generate(**inputs, memory=memory, **{**options, **attempt})
             response = self.processor.decode(written[0, prompt_length:], skip_special_tokens=True).strip()
             if response:

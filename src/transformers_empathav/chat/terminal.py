@@ -1,4 +1,6 @@
-"""Replies in a terminal."""
+"""Conversations in a terminal."""
+
+import os
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,43 +13,49 @@ from ..modeling.conversation_memory_empathav import ConversationMemory
 from .responder import Reply
 
 
-def show_heading(text: str):
-    Console().rule(f"[bold]{escape(text)}", align="left")
+class Screen:
+    """Prints replies and memories on standard output; `save_picture` writes what was printed as a picture."""
 
+    def __init__(self):
+        self.console = Console(record=True)
 
-def show_note(text: str):
-    Console().print(f"[italic]{escape(text)}\n")
+    def heading(self, text: str):
+        self.console.rule(f"[bold]{escape(text)}", align="left")
+
+    def note(self, text: str):
+        self.console.print(f"[italic]{escape(text)}\n")
+
+    def memory(self, memory: ConversationMemory, rows: list[dict]):
+        """The utterances of a memory, as [`contents`] lists them."""
+        table = Table("turn", "who", "what the language model reads", title=size_of(memory), title_justify="left")
+        for row in rows:
+            last = row["turn"] + row["utterances"] - 1
+            turn = str(row["turn"]) if row["utterances"] == 1 else f"{row['turn']}-{last}"
+            table.add_row(turn, row["role"], escape(row.get("text", "")))
+        self.console.print(table)
+
+    def reply(self, reply: Reply):
+        """Transcript, the seven emotions as bars, response, memory and times."""
+        print_ = self.console.print
+        print_(f"[dim]heard   [/dim] {escape(reply.transcript) or '(no words)'}")
+        bars = Table.grid(padding=(0, 2))
+        for label, score in reply.emotion.items():
+            style = "bold" if label == reply.label else "dim"
+            bar = ProgressBar(total=1.0, completed=score, width=30)
+            bars.add_row(f"[{style}]{label}[/]", bar, f"[{style}]{score:.2f}[/]")
+        print_(bars)
+        print_(Panel(Text(reply.response), title="response", title_align="left"))
+        print_("[dim]memory  [/dim] " + size_of(reply.memory))
+        print_(
+            "[dim]seconds [/dim] " + ", ".join(f"{stage} {took:.2f}" for stage, took in reply.seconds.items()) + "\n"
+        )
+
+    def save_picture(self, path: str | os.PathLike, title: str):
+        """Writes what was printed as SVG."""
+        self.console.save_svg(str(path), title=title)
 
 
 def size_of(memory: ConversationMemory) -> str:
     """What a memory holds, in one line."""
     merged = f", {memory.merged_utterances} of them merged" if memory.merged_utterances else ""
     return f"{memory.num_utterances} utterances{merged} in {memory.num_vectors} vectors, {memory.nbytes:,} bytes"
-
-
-def show_memory(memory: ConversationMemory, rows: list[dict]):
-    """Prints the utterances of a memory."""
-    table = Table("turn", "who", "what the language model reads", title=size_of(memory), title_justify="left")
-    for row in rows:
-        turn = str(row["turn"]) if row["utterances"] == 1 else f"{row['turn']}-{row['turn'] + row['utterances'] - 1}"
-        table.add_row(turn, row["role"], escape(row.get("text", "")))
-    Console().print(table)
-
-
-def show_reply(reply: Reply):
-    """Prints transcript, the seven emotions as bars, response, memory and times."""
-    console = Console()
-    console.print(f"[dim]heard   [/dim] {escape(reply.transcript) or '(no words)'}")
-    bars = Table.grid(padding=(0, 2))
-    for label, score in reply.emotion.items():
-        style = "bold" if label == reply.label else "dim"
-        bars.add_row(
-            f"[{style}]{label}[/]", ProgressBar(total=1.0, completed=score, width=30), f"[{style}]{score:.2f}[/]"
-        )
-    console.print(bars)
-    console.print(Panel(Text(reply.response), title="response", title_align="left"))
-    memory = reply.memory
-    console.print("[dim]memory  [/dim] " + size_of(memory))
-    console.print(
-        "[dim]seconds [/dim] " + ", ".join(f"{stage} {took:.2f}" for stage, took in reply.seconds.items()) + "\n"
-    )

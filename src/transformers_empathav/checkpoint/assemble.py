@@ -13,7 +13,7 @@ import torch
 
 from .. import __version__
 from ..hub.card import FACTS_FILE, read_facts, render_card, save_card
-from ..hub.card_facts import ASSEMBLY_FILE as RECIPE_FILE
+from ..hub.card_facts import ASSEMBLY_FILE, read_assembly
 from ..modeling.configuration_empathav import EmpathAVConfig
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
@@ -136,9 +136,9 @@ def assemble(
                 part.save_pretrained(target / ASR_FOLDER)
         if trained is not None and (Path(trained) / "LICENSE").is_file():
             shutil.copy(Path(trained) / "LICENSE", target)
-        (target / RECIPE_FILE).write_text(json.dumps(recipe, indent=2))
+        (target / ASSEMBLY_FILE).write_text(json.dumps(recipe, indent=2))
         save_card(render_card(target, **{"name": output.name, **facts}), target)
-        (target / RECIPE_FILE).write_text(json.dumps({**recipe, "files": digests(target)}, indent=2))
+        (target / ASSEMBLY_FILE).write_text(json.dumps({**recipe, "files": digests(target)}, indent=2))
         if output.exists():
             assembled_recipe(output)  # it may have been changed meanwhile
             os.replace(output, Path(scratch) / "older")
@@ -153,9 +153,9 @@ def assembled_recipe(directory: Path) -> dict | None:
         raise ValueError(f"{directory} is a file: choose another name for the checkpoint directory.")
     if not any(directory.iterdir()):
         return None
-    if not (directory / RECIPE_FILE).is_file():
+    if not (directory / ASSEMBLY_FILE).is_file():
         raise ValueError(f"{directory} holds something else: choose a new directory, or empty this one.")
-    recipe = json.loads((directory / RECIPE_FILE).read_text())
+    recipe = read_assembly(directory)
     written, found = recipe.pop("files", {}), digests(directory)
     if changed := sorted(name for name in written.keys() | found.keys() if written.get(name) != found.get(name)):
         raise ValueError(
@@ -167,7 +167,7 @@ def assembled_recipe(directory: Path) -> dict | None:
 
 def digests(directory: Path) -> dict[str, str]:
     """SHA-256 of each file of a checkpoint, but the recipe."""
-    files = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != RECIPE_FILE)
+    files = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != ASSEMBLY_FILE)
     return {path.relative_to(directory).as_posix(): sha256(path) for path in files}
 
 

@@ -1,17 +1,55 @@
 """`empathav emotion`: what clips show."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+import typer
 
-from ..emotion.clip_reader import ClipEmotion
+from .respond import check_clips
+from .shared import Checkpoint
 
 
-def show_emotions(found: list[ClipEmotion], labels: Sequence[str]):
+if TYPE_CHECKING:
+    from ..emotion.clip_reader import ClipEmotion
+
+
+def emotion(
+    checkpoint: Checkpoint,
+    clips: Annotated[list[str], typer.Argument(help="Clips: sound or video.")],
+    timeline: Annotated[bool, typer.Option("--timeline", help="Score a sliding window too.")] = False,
+    window: Annotated[float, typer.Option(help="Length of the sliding window, in seconds.")] = 4.0,
+    hop: Annotated[float, typer.Option(help="Step from one window to the next, in seconds.")] = 1.0,
+    plot: Annotated[Path | None, typer.Option(help="PNG to write: emotions over time, or of several clips.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+):
+    """Say what clips show: the probability of each emotion, of the whole clip and over time."""
+    check_clips(clips)
+    if plot is not None and timeline and len(clips) > 1:
+        raise ValueError("A plot of a timeline shows one clip: give one clip, or leave --timeline out.")
+
+    from ..emotion.clip_reader import EmotionReader
+    from ..emotion.plots import plot_emotions
+
+    reader = EmotionReader(checkpoint)
+    labels = reader.model.config.emotion_labels
+    found = [reader(clip, timeline, window, hop) for clip in clips]
+    if as_json:
+        print(json.dumps({"clips": [clip.to_dict() for clip in found]}))
+    else:
+        show_emotions(found, labels)
+    if plot is not None:
+        plot_emotions(found, labels, plot)
+
+
+def show_emotions(found: "list[ClipEmotion]", labels: Sequence[str]):
     """Prints for each clip its scores, and under them those of each window of its timeline."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     console = Console()
     for clip in found:
         console.print(f"[bold]{escape(clip.clip)}[/] [dim]({' and '.join(clip.streams)})[/]", soft_wrap=True)

@@ -37,7 +37,7 @@ def describe(directory: Path | str, kind: str | None = None) -> dict:
         raise ValueError(
             f"{directory} is neither an EmpathAV checkpoint (config.json) nor an adapter (adapter_config.json)."
         )
-    assembly = read_json(directory / ASSEMBLY_FILE) if (directory / ASSEMBLY_FILE).is_file() else {}
+    assembly = read_assembly(directory)
     parts, base_models = assembled_parts(assembly, (directory / "haarcascade_frontalface_default.xml").is_file())
     tuned = ", with a trained adapter in its weights" if assembly.get("adapter") else ""
     text = config["text_config"]
@@ -91,6 +91,12 @@ def assembled_parts(assembly: dict, has_cascade: bool) -> tuple[list[dict], list
     if rows and has_cascade:
         rows.append({"name": "Face detector", "origin": "OpenCV's frontal-face cascade", "licence": "BSD-3-Clause"})
     return rows, ids
+
+
+def read_assembly(directory: Path | str) -> dict:
+    """What `empathav assemble` made a directory of; nothing for a directory that it did not make."""
+    path = Path(directory) / ASSEMBLY_FILE
+    return read_json(path) if path.is_file() else {}
 
 
 def weights_of(directory: Path, pattern: str) -> str:

@@ -65,9 +65,6 @@ class EmpathAVConfig(PreTrainedConfig):
             The Q-Former that reads both encoders, a `Blip2QFormerConfig`.
         compressor_config (`PreTrainedConfig` or `dict`, *optional*):
             The state-space network of the [`MambaCompressor`]: `mamba2` (default) or `mamba`.
-        skip_padded_sound (`bool`, *optional*, defaults to `False`):
-            Whether Whisper's encoder reads the frames that carry sound alone, and not the silence up to 30 s. That is
-            an eighth of the work for a clip of 4 s, and gives other features: set it before training, not after.
         audio_pooling (`int`, *optional*, defaults to 4):
             How many neighbouring tokens of the audio encoder, 50 a second for Whisper, become one that the Q-Former
             reads, their mean.
@@ -113,7 +110,6 @@ class EmpathAVConfig(PreTrainedConfig):
     vision_config: dict | PreTrainedConfig | None = None
     qformer_config: dict | PreTrainedConfig | None = None
     compressor_config: dict | PreTrainedConfig | None = None
-    skip_padded_sound: bool = False
     audio_pooling: int = 4
     num_query_tokens: int = 8
     memory_tokens_per_utterance: int = 4

@@ -7,13 +7,11 @@ from transformers import initialization as init
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from .configuration_empathav import EmpathAVConfig, FaceEncoderConfig
-from .embedding_projection_empathav import EmbeddingProjection
 from .face_encoder_empathav import FaceEncoder
-from .layer_features_empathav import LayerMix, LayerStatistics
-from .sinusoids_empathav import sinusoids
+from .layers_empathav import EmbeddingProjection, LayerMix, LayerStatistics, sinusoids
 
 
-# What a token tells the Q-Former about where it comes from.
+# Index into `source_embedding`: which stream a token of the Q-Former's input comes from.
 NOTHING, AUDIO, VIDEO = range(3)
 
 
@@ -90,7 +88,10 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
 
     @torch.no_grad()
     def open(self):
-        """Lets an untrained extractor speak: until then its vectors are all but the anchor. Training begins so."""
+        """
+        Scales up the output projection. Call once before training: a fresh extractor otherwise returns nearly the same
+        vector for every clip.
+        """
         weight = self.embedding_projection.linear.weight
         self.embedding_projection.open(gain=float(weight.shape[1] ** -0.5 / weight.float().std()))
 
@@ -100,22 +101,13 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         """
         Frozen features of the sound: `(clips, mel, frames)` to `(clips, layers, tokens, width)`.
 
-        With `input_features_mask` `(clips, frames)` as many of Whisper's tokens remain as the longest sound takes, and
-        with `config.skip_padded_sound` its encoder does not even read the silence up to 30 s. What a clip gives does
-        not depend on the others beside it.
+        With `input_features_mask` `(clips, frames)` as many of Whisper's tokens remain as the longest sound takes; its
+        encoder reads the silence up to 30 s as it was trained to. A clip's features do not depend on its neighbours.
         """
+        layers = self._run_tower(self.audio_tower, input_features, all_layers=True)
         if input_features_mask is None or self.config.audio_config.model_type != "whisper":
-            return self._run_tower(self.audio_tower, input_features, all_layers=True)
-        frames = heard_frames(input_features_mask)
-        if not self.config.skip_padded_sound:
-            return self._run_tower(self.audio_tower, input_features, all_layers=True)[:, :, : frames // 2]
-        with self._tower_gradients(self.audio_tower):
-            layers = encode_heard(
-                self.audio_tower,
-                input_features[..., :frames].to(self.audio_tower.dtype),
-                input_features_mask[:, :frames],
-            )
-        return torch.stack(layers, dim=1).to(self.queries.weight.dtype)
+            return layers
+        return layers[:, :, : heard_frames(input_features_mask) // 2]
 
     def encode_video(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
         """Frozen features: `(clips, frames, 3, height, width)` to `(clips, layers, frames, patches, width)`."""
@@ -125,13 +117,9 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         )
         return features.unflatten(0, (clips, frames)).transpose(1, 2)
 
-    @staticmethod
-    def _tower_gradients(tower: PreTrainedModel):
-        trainable = any(parameter.requires_grad for parameter in tower.parameters())
-        return torch.set_grad_enabled(trainable and torch.is_grad_enabled())
-
     def _run_tower(self, tower: PreTrainedModel, inputs: torch.Tensor, all_layers: bool) -> torch.Tensor:
-        with self._tower_gradients(tower):
+        trainable = any(parameter.requires_grad for parameter in tower.parameters())
+        with torch.set_grad_enabled(trainable and torch.is_grad_enabled()):
             outputs = tower(inputs.to(tower.dtype), output_hidden_states=all_layers, return_dict=True)
         layers = outputs.hidden_states if all_layers else (outputs.last_hidden_state,)
         return torch.stack(layers, dim=1).to(self.queries.weight.dtype)
@@ -221,35 +209,6 @@ def heard_frames(mask: torch.Tensor) -> int:
     """How many input frames the longest sound of a batch takes, brought to an even number."""
     frames = int(mask.long().sum(dim=1).max())
     return max(frames + frames % 2, 2)
-
-
-def encode_heard(encoder: PreTrainedModel, input_features: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
-    r"""
-    Whisper's encoder over sound of any length up to its window; its own `forward` takes the whole window alone.
-
-    Padding of shorter clips is kept out of the convolutions and of the attention.
-
-    Args:
-        encoder (`WhisperEncoder`): The encoder.
-        input_features (`torch.Tensor` of shape `(clips, mel, frames)`): An even number of frames.
-        mask (`torch.Tensor` of shape `(clips, frames)`): 1 where a frame carries sound.
-
-    Returns:
-        `list[torch.Tensor]`: Hidden states of each layer, `(clips, frames / 2, width)`.
-    """
-    heard = mask.to(input_features)[:, None]
-    hidden = nn.functional.gelu(encoder.conv1(input_features * heard)) * heard
-    hidden = nn.functional.gelu(encoder.conv2(hidden)).transpose(1, 2)
-    hidden = hidden + encoder.embed_positions.weight[: hidden.shape[1]].to(hidden)
-    hidden = nn.functional.dropout(hidden, p=encoder.dropout, training=encoder.training)
-    unseen = ~frame_mask(mask, hidden)[:, None, None]
-    bias = torch.zeros_like(unseen, dtype=hidden.dtype).masked_fill(unseen, torch.finfo(hidden.dtype).min)
-    bias = bias.expand(-1, 1, hidden.shape[1], -1)
-    layers = [hidden]
-    for layer in encoder.layers:
-        layers.append(layer(layers[-1], bias))
-    layers[-1] = encoder.layer_norm(layers[-1])
-    return layers
 
 
 def frame_mask(mask: torch.Tensor | None, encoded: torch.Tensor) -> torch.Tensor:

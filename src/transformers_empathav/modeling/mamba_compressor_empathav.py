@@ -9,8 +9,7 @@ from transformers import initialization as init
 
 from .configuration_empathav import EmpathAVConfig
 from .conversation_memory_empathav import ConversationMemory
-from .embedding_projection_empathav import EmbeddingProjection
-from .sinusoids_empathav import sinusoids
+from .layers_empathav import EmbeddingProjection, sinusoids
 from .state_space_empathav import Mamba2Mixer, MambaMixer, StateSpaceStack, init_state_space
 from .utterance_positions_empathav import utterance_positions
 
@@ -76,7 +75,10 @@ class MambaCompressor(PreTrainedModel):
         self._set_input_gain(float(self.embedding_projection.scale))
 
     def open(self):
-        """Lets an untrained compressor speak: until then its vectors are all but the anchor. Training begins so."""
+        """
+        Scales up the output projection. Call once before training: a fresh compressor otherwise returns nearly the
+        same vector for every input.
+        """
         self.embedding_projection.open(gain=1 / CLOSED)
 
     def forward(

@@ -11,7 +11,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from .configuration_empathav import EmpathAVConfig
 from .conversation_memory_empathav import ConversationMemory
 from .emotion_extractor_empathav import AudioVisualEmotionExtractor
-from .generation_empathav import EMBEDS, HISTORY_INPUTS, MEDIA_INPUTS, EmpathAVGenerationMixin, given_inputs
+from .generation_empathav import MEDIA_INPUTS, EmpathAVGenerationMixin, given_inputs
 from .mamba_compressor_empathav import MambaCompressor, compressor_fingerprint
 from .utterance_positions_empathav import find_role_starts
 
@@ -102,28 +102,19 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        position_ids: torch.LongTensor | None = None,
-        past_key_values: Cache | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
-        input_features: torch.FloatTensor | None = None,
-        audio_mask: torch.Tensor | None = None,
-        input_features_mask: torch.Tensor | None = None,
-        pixel_values_videos: torch.FloatTensor | None = None,
-        video_mask: torch.Tensor | None = None,
-        audio_features: torch.FloatTensor | None = None,
-        video_features: torch.FloatTensor | None = None,
         av_embeds: torch.FloatTensor | None = None,
         history_input_ids: torch.LongTensor | None = None,
         history_attention_mask: torch.Tensor | None = None,
         memory: ConversationMemory | None = None,
         memory_embeds: torch.FloatTensor | None = None,
-        use_cache: bool | None = None,
         **kwargs,
     ) -> BaseModelOutputWithPast:
+        """Inputs as [`EmpathAVForCausalLM.forward`] documents them; gives hidden states in place of logits."""
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
-        if av_embeds is None and (given := given_inputs(locals(), MEDIA_INPUTS)):
+        media = {name: kwargs.pop(name, None) for name in MEDIA_INPUTS}
+        if av_embeds is None and (given := given_inputs(media, MEDIA_INPUTS)):
             av_embeds = self.get_av_features(**given)
         if history_input_ids is not None:
             memory = self.compress(history_input_ids, history_attention_mask, memory)
@@ -139,14 +130,7 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
             raise ValueError(
                 "Clips and history replace placeholders in input_ids: with inputs_embeds, put them in there."
             )
-        return self.language_model(
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past_key_values,
-            use_cache=use_cache,
-            **kwargs,
-        )
+        return self.language_model(inputs_embeds=inputs_embeds, **kwargs)
 
     @staticmethod
     def _place(embeds: torch.Tensor, where: torch.Tensor, vectors: torch.Tensor | None, name: str) -> torch.Tensor:
@@ -236,6 +220,7 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
         """
         return replace(self.model.compressor.empty_memory(rows), max_vectors=max_vectors)
 
+    # generate reads these names, and so do people; EmpathAVModel takes the same without naming them again.
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -289,15 +274,25 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
         Raises:
             `ValueError`: placeholders and vectors differ in number.
         """
-        given = given_inputs(locals(), MEDIA_INPUTS + HISTORY_INPUTS + EMBEDS)
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
+            input_features=input_features,
+            audio_mask=audio_mask,
+            input_features_mask=input_features_mask,
+            pixel_values_videos=pixel_values_videos,
+            video_mask=video_mask,
+            audio_features=audio_features,
+            video_features=video_features,
+            av_embeds=av_embeds,
+            history_input_ids=history_input_ids,
+            history_attention_mask=history_attention_mask,
+            memory=memory,
+            memory_embeds=memory_embeds,
             use_cache=use_cache,
-            **given,
             **kwargs,
         )
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep

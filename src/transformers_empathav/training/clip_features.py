@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ..modeling.layer_features_empathav import statistics
+from ..modeling.layers_empathav import statistics
 
 
 @dataclass

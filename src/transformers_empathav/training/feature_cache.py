@@ -194,7 +194,6 @@ class FeatureCache:
             "num_frames": processor.num_frames,
             "window_seconds": processor.window_seconds,
             "face_cascade": processor.face_cascade,
-            "skip_padded_sound": extractor.config.skip_padded_sound,
             "towers": [extractor.audio_tower.config.to_dict(), extractor.vision_tower.config.to_dict()],
         }
         key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ...modeling.layer_features_empathav import LayerStatistics
+from ...modeling.layers_empathav import LayerStatistics
 from ..clip_features import statistics_of
 from .dataset import EmotionDataset
 from .label_words import STEP

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
-from ...modeling.emotion_scores_empathav import label_prefixes
+from ...modeling.generation_empathav import label_prefixes
 from ...modeling.modeling_empathav import EmpathAVForCausalLM
 from .augmentation import drop_streams, mask_spans
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from transformers_empathav.modeling.layer_features_empathav import FARTHEST, LayerMix, LayerStatistics, statistics
+from transformers_empathav.modeling.layers_empathav import FARTHEST, LayerMix, LayerStatistics, statistics
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What is read of an encoder's layers: their mix, token by token, and statistics of each over time."""
+"""Small layers of extractor and compressor: what is read of an encoder, and the way into the embedding space."""
 
 import torch
 from torch import nn
@@ -104,3 +104,65 @@ def statistics(layers: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     mean = torch.where(shown, layers, 0).sum(dim=2) / count
     spread = torch.where(shown, (layers - mean[:, :, None]).square(), 0).sum(dim=2) / count
     return torch.stack([mean, spread.clamp(min=1e-12).sqrt()], dim=2)  # a gradient where nothing moves, too
+
+
+class EmbeddingProjection(nn.Module):
+    r"""
+    Maps features to vectors that look to the language model like embeddings of its own.
+
+    The output is `anchor + linear(features)`, rescaled to the root mean square of the model's input embeddings. Before
+    training the linear part is small, so every vector is close to the anchor (a token that changes little, set when a
+    checkpoint is assembled) and the language model says what it would have said without it.
+
+    Args:
+        in_features (`int`): Width of the features.
+        out_features (`int`): Width of the language model's embeddings.
+        scale (`float`): Root mean square of the language model's input embeddings.
+    """
+
+    def __init__(self, in_features: int, out_features: int, scale: float):
+        super().__init__()
+        self.initial_scale = scale
+        self.linear = nn.Linear(in_features, out_features)
+        self.anchor = nn.Parameter(torch.empty(out_features))
+        self.scale = nn.Parameter(torch.empty(1))
+
+    @torch.no_grad()
+    def reset(self, std: float):
+        """Random initial values, the linear part by `std`; weights that are loaded already stay."""
+        init.normal_(self.anchor)
+        init.normal_(self.linear.weight, std=std)
+        init.zeros_(self.linear.bias)
+        init.constant_(self.scale, self.initial_scale)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        vectors = (self.anchor + self.linear(features)).float()
+        return (nn.functional.rms_norm(vectors, vectors.shape[-1:], eps=1e-6) * self.scale).to(features.dtype)
+
+    @torch.no_grad()
+    def open(self, gain: float):
+        """Makes the linear part `gain` times stronger and the anchor a tenth: where training begins."""
+        self.linear.weight.mul_(gain)
+        self.anchor.mul_(0.1)
+
+    @torch.no_grad()
+    def fit_to(self, embeddings: torch.Tensor, anchor_id: int):
+        """Takes scale and anchor from a table of token embeddings of shape `(vocabulary, out_features)`."""
+        embeddings = embeddings.float()
+        self.scale.fill_(embeddings.square().mean(dim=-1).sqrt().mean())
+        anchor = embeddings[anchor_id]
+        self.anchor.copy_(anchor / anchor.square().mean().sqrt())
+
+
+def sinusoids(position: torch.Tensor, width: int, longest: float = 1000.0) -> torch.Tensor:
+    """
+    Sines and cosines of each position, of unit mean square.
+
+    Args:
+        position (`torch.Tensor` of any shape): Numbers from 0.
+        width (`int`): Size of the last dimension that is added.
+        longest (`float`, *optional*, defaults to 1000): The wavelengths go from 2 pi to 2 pi times this.
+    """
+    rates = longest ** -torch.linspace(0, 1, (width + 1) // 2, device=position.device)
+    angles = position[..., None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)[..., :width] * 2**0.5

@@ -1,0 +1,97 @@
+"""`empathav respond`: answers one turn."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .shared import Checkpoint
+
+
+def respond(
+    checkpoint: Checkpoint,
+    clips: Annotated[list[str] | None, typer.Argument(help="Clips of one user turn: sound or video.")] = None,
+    text: Annotated[str | None, typer.Option(help="What was said; transcribed from the clips if not given.")] = None,
+    history: Annotated[Path | None, typer.Option(help="Messages before this turn, JSON lines; memorised too.")] = None,
+    memory: Annotated[
+        Path | None, typer.Option(help="Directory of a memory: read if it is there, written back with this exchange.")
+    ] = None,
+    asr: Annotated[str | None, typer.Option(help="Speech recogniser of transformers: Hub id or directory.")] = None,
+    transcribe: Annotated[bool, typer.Option("--transcribe/--no-transcribe", help="Recognise speech.")] = True,
+    max_vectors: Annotated[
+        int | None,
+        typer.Option(min=1, help="Budget of a new memory, in vectors; half the model's positions by default."),
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 96,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+):
+    """Answer one turn: the emotion, the reply, and what the memory holds."""
+    if not clips and not (text and text.strip()):
+        raise ValueError("There is nothing to answer: give a clip, or --text, or both.")
+    if asr is not None and (text is not None or not transcribe):
+        raise ValueError("--asr has nothing to recognise beside --text or --no-transcribe: leave one of them out.")
+    if memory is not None and memory.exists() and not memory.is_dir():
+        raise ValueError(f"{memory} is a file: --memory names the directory of a memory.")
+    check_clips(clips or [])
+    messages = read_history(history) if history is not None else []
+
+    from ..chat.responder import Responder
+    from ..modeling.conversation_memory_empathav import MEMORY_FILE, ConversationMemory
+
+    known = ConversationMemory.from_pretrained(memory) if memory and (memory / MEMORY_FILE).exists() else None
+    responder = Responder(checkpoint, asr=asr if transcribe else "", max_vectors=max_vectors)
+    if known is not None:
+        known = known.to(responder.device)
+    reply = responder(clips or [], text, messages, known, max_new_tokens)
+    if as_json:
+        print(json.dumps(reply.to_dict()))
+    else:
+        from ..chat.terminal import Screen
+
+        Screen().reply(reply)
+    if memory is not None:  # last: a memory that cannot be written takes no reply with it
+        try:
+            reply.memory.save_pretrained(memory)
+        except OSError as error:
+            raise OSError(f"--memory {memory} cannot be written ({error}): name a directory where you may.") from None
+
+
+def read_history(path: Path) -> list[dict]:
+    """
+    Messages of a JSON lines file.
+
+    Raises:
+        `ValueError`: names the line that is no message.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is no file: --history names a file of JSON lines.")
+    messages = []
+    for number, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+        if line.strip():
+            try:
+                message = json.loads(line.decode("utf-8"))
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise ValueError(
+                    f"{path}, line {number} is not JSON in UTF-8 ({error}): write one message such as "
+                    '{"role": "user", "content": "Hello"} on each line.'
+                ) from None
+            check_message(message, f"{path}, line {number}")
+            messages.append(message)
+    return messages
+
+
+def check_message(message: dict, name: str):
+    from ..modeling.configuration_empathav import EMOTION_LABELS
+    from ..processing.messages_empathav import parse_message
+
+    parse_message(message, name, EMOTION_LABELS)
+
+
+def check_clips(clips: Sequence[str]):
+    """Refuses addresses, and files that are not there, before anything is loaded."""
+    if urls := [clip for clip in clips if "://" in clip]:
+        raise ValueError(f"{urls[0]} is an address: download the clip and give its path.")
+    if missing := [clip for clip in clips if not Path(clip).exists()]:
+        raise FileNotFoundError(f"{missing[0]} does not exist: check the path.")
