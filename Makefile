@@ -3,10 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CHECKPOINT := build/smollm2-135m
-EXTRAS := face,train,eval,app,assemble,dev
+EXTRAS := face,train,eval,app,assemble,dev,docs
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup checkpoint demo test bench style tiny
+.PHONY: setup checkpoint demo test bench docs style tiny
 
 setup: $(BIN)/.ready
 
@@ -33,6 +33,9 @@ bench: checkpoint
 tiny: setup
 	recipes/reference.sh --cost
 	recipes/reference.sh
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 style: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -17,6 +17,7 @@ EXTRAS = {
     "cuda": ["mamba-ssm; sys_platform == 'linux'", "causal-conv1d; sys_platform == 'linux'"],
     "assemble": ["gguf", "h5py"],
     "dev": ["pytest", "pytest-xdist", "playwright", "ruff"],
+    "docs": ["mkdocs-material", "mkdocstrings[python]"],
 }
 
 setup(
