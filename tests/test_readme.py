@@ -1,4 +1,4 @@
-"""The README's Python runs as written, on the assembled checkpoint and the demonstration clips."""
+"""The README's Python runs as written on the assembled checkpoint, and what the pages name is there."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 
 ROOT = Path(__file__).parent.parent
@@ -27,17 +28,51 @@ def test_the_examples_run_as_written(checkpoint_dir, tmp_path):
     assert result.returncode == 0, result.stderr
     scores, reply = result.stdout.strip().split("\n", 1)
     assert "'surprised'" in scores and reply.strip()
+    assert "assistant\n" not in reply, "the prompt is printed with the reply"
     assert (tmp_path / "memory" / "memory.safetensors").is_file()
 
 
 def test_the_first_example_has_ten_lines_at_most():
     first = re.search(r"```python\n(.*?)```", README, flags=re.DOTALL)[1]
-    assert len(first.strip().splitlines()) <= 10
+    assert len([line for line in first.splitlines() if line.strip()]) <= 10
+
+
+def test_it_stays_short():
+    lines = README.splitlines()
+    assert len(lines) <= 125
+    for number, line in enumerate(lines, 1):
+        seen = re.sub(r"\]\([^)]*\)", "]", line)  # where a link leads is not read
+        assert len(seen) <= 120 or line.startswith(("|", "<")), f"line {number} has {len(seen)} characters"
 
 
 def test_every_link_to_a_file_leads_somewhere():
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+    links = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", README) + re.findall(r'src(?:set)?="([^"]+)"', README)
+    assert [target for target in links if not (ROOT / target).exists()] == []
+
+
+def test_both_overview_pictures_show_the_same():
+    bodies = [
+        re.sub("<style>.*?</style>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for path in sorted((ROOT / "docs" / "images").glob("overview-*.svg"))
+    ]
+    assert len(bodies) == 2 and bodies[0] == bodies[1]
+
+
+def test_every_folder_and_file_that_is_named_is_there():
+    """The README's tree of folders, and the files that CONTRIBUTING.md tells to imitate."""
+    package = ROOT / "src" / "transformers_empathav"
+    folders = re.findall(r"^(\w+)/ {2,}", README, flags=re.MULTILINE)
+    assert folders and [name for name in folders if not (package / name).is_dir()] == []
+    named = re.findall(r"`([a-z_/]+\.(?:py|sh|txt))`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert named and [name for name in named if not ((ROOT / name).is_file() or (package / name).is_file())] == []
+
+
+def test_the_citation_has_the_version_of_the_package():
+    from transformers_empathav import __version__
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == __version__ and citation["license"] == "Apache-2.0"
+    assert "2412.17572" in citation["references"][0]["url"]
 
 
 def test_every_make_target_exists():
