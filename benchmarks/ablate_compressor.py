@@ -22,7 +22,7 @@ from trl import TrlParser
 from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor, MambaCompressor
 from transformers_empathav.data.dialogues.corpus import load_corpus
 from transformers_empathav.data.dialogues.windows import windows
-from transformers_empathav.modeling.embedding_projection_empathav import EmbeddingProjection
+from transformers_empathav.modeling.layers_empathav import EmbeddingProjection
 from transformers_empathav.training.compressor.collator import ReconstructionCollator
 from transformers_empathav.training.compressor.reconstruction import Reconstruction
 from transformers_empathav.training.compressor.spelling import Spelling
