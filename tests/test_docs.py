@@ -20,7 +20,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert built.returncode == 0, built.stderr
-    assert "EPOTrainer" in (tmp_path / "reference" / "training" / "index.html").read_text(encoding="utf-8")
+    assert "EPOTrainer" in (tmp_path / "reference" / "training.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("source", ["variants", "longer"])
