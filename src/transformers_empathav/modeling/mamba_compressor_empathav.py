@@ -1,4 +1,4 @@
-"""MambaCompressor: reads a conversation once, turn by turn, and leaves a few vectors for each utterance."""
+"""MambaCompressor: reads a conversation once, utterance by utterance, and outputs a few memory vectors for each."""
 
 import hashlib
 
@@ -14,20 +14,21 @@ from .state_space_empathav import Mamba2Mixer, MambaMixer, StateSpaceStack, init
 from .utterance_positions_empathav import utterance_positions
 
 
-# Before training, the part of a vector that depends on what was read is this small beside the anchor.
+# Gain of the output projection before training: memory vectors then hardly depend on what was read.
 CLOSED = 0.05
 
 
 class MambaCompressor(PreTrainedModel):
     r"""
-    A state-space network over the language model's own (frozen) input embeddings (arXiv 2412.17572; Mamba-2:
-    arXiv 2405.21060). After each utterance stand read-out tokens; at them it writes the vectors of the memory.
+    A state-space network over the language model's frozen input embeddings (arXiv 2412.17572; Mamba-2: arXiv
+    2405.21060). Each utterance is followed by read-out tokens; the outputs at these are the memory vectors.
 
-    Reading a conversation in pieces gives what reading it in one go gives: the state in the memory is complete.
+    The recurrent state is part of the memory, so reading a conversation in pieces gives the same vectors as reading it
+    at once.
 
-    It starts as an average: projections that undo each other let a read-out receive the embeddings of the tokens
-    before it, and sinusoids tell each token its place in its utterance, so that training only has to find which token
-    goes into which vector.
+    It is initialised to average. Input and output projections nearly undo each other, so a read-out token receives the
+    embeddings of the tokens before it. Sinusoids mark the position of each token in its utterance. Training only has
+    to learn which tokens go into which vector.
 
     Args:
         config ([`EmpathAVConfig`]): The configuration of the whole model.
@@ -37,7 +38,7 @@ class MambaCompressor(PreTrainedModel):
     base_model_prefix = "compressor"
     main_input_name = "inputs_embeds"
     _no_split_modules = ["StateSpaceLayer"]
-    # It has no attention, so whatever the language model uses is fine with it.
+    # It has no attention, so any attn_implementation of the language model is fine.
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
 
     def __init__(self, config: EmpathAVConfig):
@@ -64,13 +65,13 @@ class MambaCompressor(PreTrainedModel):
                 start_by_copying(module)
 
     def _set_input_gain(self, root_mean_square: float):
-        """The table's entries are small (0.13 for SmolLM2); the network is built for inputs of order one."""
+        """Scales the embeddings, whose entries are small (0.13 for SmolLM2), to order one, as the network expects."""
         weight = self.input_projection.weight
         init.copy_(weight, torch.eye(*weight.shape) / root_mean_square)
 
     @torch.no_grad()
     def fit_to(self, embeddings: torch.Tensor, anchor_id: int):
-        """Fits an untrained compressor to a table of token embeddings, see [`EmbeddingProjection.fit_to`]."""
+        """Sets input gain, output scale and anchor of an untrained compressor, see [`EmbeddingProjection.fit_to`]."""
         self.embedding_projection.fit_to(embeddings, anchor_id)
         self._set_input_gain(float(self.embedding_projection.scale))
 
@@ -92,27 +93,27 @@ class MambaCompressor(PreTrainedModel):
         r"""
         Args:
             inputs_embeds (`torch.Tensor` of shape `(batch, tokens, text_hidden_size)`):
-                The language model's embeddings of the utterances; what stands at read-outs is ignored.
+                Input embeddings of the utterances; those at read-out tokens are ignored.
             readout_mask (`torch.Tensor` of shape `(batch, tokens)`):
-                True at the read-outs.
+                True at read-out tokens.
             attention_mask (`torch.Tensor` of shape `(batch, tokens)`, *optional*):
-                Ones, then zeros (right padding); a row of zeros has nothing new.
+                Ones, then zeros (right padding). A row of zeros adds nothing.
             memory ([`ConversationMemory`], *optional*):
-                What was read before; nothing by default.
+                Memory to continue, one conversation per row; empty by default.
             role_starts (`torch.Tensor` of shape `(batch, tokens)`, *optional*):
-                The role whose name begins at a token, see [`find_role_starts`]; unknown by default.
+                Index into `ROLES` where the name of a role begins, else 0, see [`find_role_starts`]; 0 by default.
 
         Returns:
-            [`ConversationMemory`]: `memory` and the vectors of what was read now.
+            [`ConversationMemory`]: `memory` extended by the new vectors.
 
         Raises:
-            `ValueError`: another compressor made `memory`.
+            `ValueError`: If `memory` is of another compressor or of another batch size.
         """
         self.check(memory)
         if memory is not None and len(memory) != len(inputs_embeds):
             raise ValueError(
                 f"{len(inputs_embeds)} rows and a memory of {len(memory)} conversations were given: each row "
-                "continues one of its own, see ConversationMemory.select."
+                "needs one, see ConversationMemory.select."
             )
         weight = self.input_projection.weight
         if memory is None:
@@ -139,7 +140,7 @@ class MambaCompressor(PreTrainedModel):
         return memory.append(vectors, roles, readout_mask.sum(dim=1), state, places.unfinished)
 
     def empty_memory(self, rows: int) -> ConversationMemory:
-        """The memory of `rows` conversations of which nothing was read."""
+        """Memories of `rows` conversations without any utterance."""
         return ConversationMemory.empty(
             self.state_space.empty_state(rows),
             self.config.text_config.hidden_size,
@@ -149,7 +150,7 @@ class MambaCompressor(PreTrainedModel):
         )
 
     def check(self, memory: ConversationMemory | None):
-        """Refuses a memory that another compressor made."""
+        """Raises a `ValueError` if `memory` was made by another compressor."""
         if memory is None:
             return
         mixer, state = self.state_space.layers[0].mixer, memory.state
@@ -160,13 +161,13 @@ class MambaCompressor(PreTrainedModel):
         known = memory.fingerprint and self.config.compressor_fingerprint
         if theirs != ours or (known and memory.fingerprint != self.config.compressor_fingerprint):
             raise ValueError(
-                "The memory is of another checkpoint, whose vectors mean something else here: use that checkpoint, or "
+                "The memory is of another checkpoint, and this one cannot read its vectors: use that checkpoint, or "
                 "compress the conversation again."
             )
 
 
 def compressor_fingerprint(compressor: MambaCompressor, embeddings: nn.Module) -> str:
-    """Digest of the values of a compressor and of the embeddings that it reads, whatever dtype they are held in."""
+    """SHA-256 of a compressor's weights and of the embeddings it reads, taken in float32 whatever their dtype."""
     digest = hashlib.sha256()
     for name, tensor in [*compressor.state_dict().items(), ("embeddings", embeddings.weight)]:
         digest.update(name.encode())
@@ -177,8 +178,8 @@ def compressor_fingerprint(compressor: MambaCompressor, embeddings: nn.Module) -
 @torch.no_grad()
 def start_by_copying(mixer: nn.Module):
     """
-    Initialises the way of a token's values through a mixer as a copy: the convolution passes its newest input, and the
-    output projection is the transpose of the input projection, which nearly undoes it.
+    Initialises a mixer so that it copies values: the convolution passes on its newest input, and the output projection
+    is the transpose of the input projection, which nearly undoes it.
     """
     weight = mixer.in_proj.weight.clone()
     value = weight[mixer.value_rows]

@@ -1,13 +1,13 @@
-"""A bound for the length of a memory: its oldest utterances are merged, two and two, and none is dropped."""
+"""Limits the length of a memory: its oldest utterances are merged in pairs, and none is dropped."""
 
 import torch
 
 
-SEVERAL = 4  # in `ConversationMemory.roles`: an utterance that more than one role had a part in
+SEVERAL = 4  # index into `ROLES`, for merged utterances of more than one role
 
 
 def length_within(length: int, per_utterance: int, max_vectors: int | None) -> int:
-    """How many of `length` vectors are left when [`merge_oldest`] has brought them within a budget."""
+    """Number of vectors that [`merge_oldest`] leaves of `length`; all of them without a budget."""
     if max_vectors is None:
         return length
     capacity = max_vectors // per_utterance
@@ -20,18 +20,19 @@ def merge_oldest(
     vectors: torch.Tensor, turns: torch.Tensor, roles: torch.Tensor, per_utterance: int, max_vectors: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     r"""
-    Brings the memory of one conversation within a budget.
+    Merges the oldest utterances of one conversation until its vectors are within a budget.
 
-    Whenever one more utterance would exceed it, the older half is halved at once: neighbours become their mean,
-    weighted by the utterances that each stands for and as long as they were. So merging is rare, what the language
-    model has computed for the rest of the time can be kept, and the result is the same however the reading was cut.
+    Whenever one more utterance would exceed the budget, the older half is halved at once. Each pair of neighbours
+    becomes its mean, weighted by the utterances that each stands for and rescaled to their mean norm. Merging is thus
+    rare, and in between the KV cache of the memory stays valid. The result does not depend on how the conversation was
+    cut into calls.
 
     Args:
-        vectors (`torch.Tensor` of shape `(vectors, hidden)`): Of one conversation, oldest first.
-        turns (`torch.Tensor` of shape `(vectors,)`): The first utterance that each vector stands for.
-        roles (`torch.Tensor` of shape `(vectors,)`): Whose it is, as an index into `ROLES`.
-        per_utterance (`int`): Vectors that an utterance left.
-        max_vectors (`int`): The budget, at least two utterances.
+        vectors (`torch.Tensor` of shape `(vectors, hidden)`): Vectors of one conversation, oldest first.
+        turns (`torch.Tensor` of shape `(vectors,)`): Index of the first utterance that each vector stands for.
+        roles (`torch.Tensor` of shape `(vectors,)`): Role of each vector, as an index into `ROLES`.
+        per_utterance (`int`): Number of vectors per utterance.
+        max_vectors (`int`): The budget: at least two utterances.
 
     Returns:
         `tuple`: vectors, turns and roles, at most `max_vectors` of each.

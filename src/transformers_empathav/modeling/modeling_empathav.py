@@ -1,4 +1,4 @@
-"""EmpathAV: a language model that reads emotion vectors of clips and memory vectors of a long conversation."""
+"""EmpathAV: a causal LM that reads emotion vectors of clips and memory vectors of a long conversation."""
 
 from dataclasses import replace
 
@@ -17,25 +17,28 @@ from .utterance_positions_empathav import find_role_starts
 
 
 class EmpathAVPreTrainedModel(PreTrainedModel):
+    """Base class of the models: loads and initialises weights, and keeps the encoders frozen."""
+
     config: EmpathAVConfig
     base_model_prefix = "model"
     input_modalities = ("text", "audio", "video")
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _supports_flash_attn = False  # not the Q-Former; for the rest say attn_implementation={"text_config": ...}
+    _supports_flash_attn = False  # not the Q-Former; for the LLM pass attn_implementation={"text_config": ...}
     _supports_attention_backend = True
-    # Rounded to bfloat16, Whisper's weights move its output by a tenth; a channel's mean may be many times its spread.
+    # In bfloat16 Whisper's output changes by a tenth, and a channel's mean may be many times its standard deviation.
     _keep_in_fp32_modules_strict = ["audio_tower", "vision_tower", "channel_shift", "channel_scale"]
     _skip_keys_device_placement = ["past_key_values", "memory"]
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
+        """As in transformers; the encoders stay frozen."""
         loaded = super().from_pretrained(*args, **kwargs)
         (loaded[0] if isinstance(loaded, tuple) else loaded).freeze_encoders()  # loading makes every weight trainable
         return loaded
 
     def freeze_encoders(self):
-        """Keeps the audio and the vision encoder from being trained, as they are from the start."""
+        """Freezes audio and vision encoder, as they are after construction and loading."""
         for module in self.modules():
             if isinstance(module, AudioVisualEmotionExtractor):
                 module.audio_tower.requires_grad_(False)
@@ -49,9 +52,9 @@ class EmpathAVPreTrainedModel(PreTrainedModel):
 
 class EmpathAVModel(EmpathAVPreTrainedModel):
     r"""
-    Extractor, compressor and language model, without the head.
+    Extractor, compressor and language model without the LM head.
 
-    Vectors take the place of placeholder tokens, so the hidden states are of the length of `input_ids`.
+    Emotion and memory vectors replace the embeddings of placeholders, so hidden states are as long as `input_ids`.
 
     Args:
         config ([`EmpathAVConfig`]): The configuration.
@@ -59,7 +62,7 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
 
     def __init__(self, config: EmpathAVConfig):
         super().__init__(config)
-        self.language_model = AutoModel.from_config(config.text_config)  # first: its dtype is the model's
+        self.language_model = AutoModel.from_config(config.text_config)  # first, since it determines `model.dtype`
         self.extractor = AudioVisualEmotionExtractor(config)
         self.compressor = MambaCompressor(config)
         self.post_init()
@@ -71,17 +74,19 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
         self.language_model.set_input_embeddings(value)
 
     def train(self, mode: bool = True):
-        """As in torch, but what has no trainable parameter stays in evaluation mode: its dropout would be noise."""
+        """As in torch, but parts without trainable parameters stay in evaluation mode, without dropout."""
         super().train(mode)
         if mode and any(parameter.requires_grad for parameter in self.compressor.parameters()):
-            self.config.compressor_fingerprint = None  # it is about to change; saving gives it a new one
+            self.config.compressor_fingerprint = None  # training changes it; save_pretrained sets it again
         for part in (self.extractor, self.extractor.audio_tower, self.extractor.vision_tower, self.compressor):
             if not any(parameter.requires_grad for parameter in part.parameters()):
                 part.eval()
         return self
 
     def get_av_features(self, **media) -> torch.Tensor:
-        """Emotion vectors of clips, `(clips, num_query_tokens, hidden)`; see [`AudioVisualEmotionExtractor`]."""
+        """
+        Emotion vectors of clips: `(clips, num_query_tokens, hidden)`; see [`EmpathAVForCausalLM.get_av_features`].
+        """
         return self.extractor(**media)
 
     def compress(
@@ -90,7 +95,7 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
         history_attention_mask: torch.Tensor | None = None,
         memory: ConversationMemory | None = None,
     ) -> ConversationMemory:
-        """[`EmpathAVForCausalLM.compress`], differentiable and without its check."""
+        """As [`EmpathAVForCausalLM.compress`], but with gradients and without its check for NaN."""
         return self.compressor(
             self.get_input_embeddings()(history_input_ids),
             readout_mask=history_input_ids == self.config.memory_token_id,
@@ -110,7 +115,7 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
         memory_embeds: torch.FloatTensor | None = None,
         **kwargs,
     ) -> BaseModelOutputWithPast:
-        """Inputs as [`EmpathAVForCausalLM.forward`] documents them; gives hidden states in place of logits."""
+        """Takes the inputs of [`EmpathAVForCausalLM.forward`] and returns hidden states in place of logits."""
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
         media = {name: kwargs.pop(name, None) for name in MEDIA_INPUTS}
@@ -128,12 +133,14 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
             inputs_embeds = self._place(inputs_embeds, where, memory_embeds, "memory")
         elif av_embeds is not None or memory_embeds is not None:
             raise ValueError(
-                "Clips and history replace placeholders in input_ids: with inputs_embeds, put them in there."
+                "Clips and history replace placeholders in input_ids: give input_ids, or insert the vectors into "
+                "inputs_embeds yourself."
             )
         return self.language_model(inputs_embeds=inputs_embeds, **kwargs)
 
     @staticmethod
     def _place(embeds: torch.Tensor, where: torch.Tensor, vectors: torch.Tensor | None, name: str) -> torch.Tensor:
+        """Replaces the embeddings at `where` by `vectors`, in reading order."""
         expected, given = int(where.sum()), 0 if vectors is None else vectors.numel() // embeds.shape[-1]
         if expected != given:
             raise ValueError(
@@ -147,9 +154,9 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
 
 class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
     r"""
-    Empathetic responses from text, clips of a voice and a face, and a compressed history (arXiv 2412.17572).
+    Empathetic replies from text, clips of a voice and a face, and a compressed history (arXiv 2412.17572).
 
-    With text alone it gives exactly the logits of its language model.
+    With text alone its logits are exactly those of its language model.
 
     Args:
         config ([`EmpathAVConfig`]): The configuration.
@@ -163,17 +170,27 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
         name = next(name for name, module in self.model.language_model.named_modules() if module is embeddings)
         self._tied_weights_keys = {"lm_head.weight": f"model.language_model.{name}.weight"}
         self.post_init()
-        # No text may ask for a vector that nobody computed.
+        # Placeholders must not be generated: there would be no vectors for them.
         self.generation_config.suppress_tokens = [config.av_token_id, config.memory_token_id]
 
     def save_pretrained(self, save_directory, **kwargs):
-        """As in transformers; the configuration gets the compressor's fingerprint, by which it knows its memories."""
+        """
+        As in transformers; also sets `config.compressor_fingerprint`, by which the model recognises its memories.
+        """
         compressor, embeddings = self.model.compressor, self.get_input_embeddings()
         self.config.compressor_fingerprint = compressor_fingerprint(compressor, embeddings)
         super().save_pretrained(save_directory, **kwargs)
 
     def get_av_features(self, **media) -> torch.Tensor:
-        """Emotion vectors of clips, `(clips, num_query_tokens, hidden)`; see [`AudioVisualEmotionExtractor`]."""
+        """
+        Emotion vectors of clips. Compute them once to use them for `generate` and `predict_emotion`, as `av_embeds`.
+
+        Args:
+            media: `input_features`, `pixel_values_videos` and their masks, as in [`AudioVisualEmotionExtractor`].
+
+        Returns:
+            `torch.Tensor` of shape `(clips, num_query_tokens, hidden)`.
+        """
         return self.model.get_av_features(**media)
 
     @torch.no_grad()
@@ -184,43 +201,45 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
         memory: ConversationMemory | None = None,
     ) -> ConversationMemory:
         r"""
-        Reads utterances into a memory; only what is given is read, so a turn costs the same however long the history.
+        Compresses utterances into memory vectors. Only new utterances are read, so a turn costs the same however long
+        the conversation is.
 
         Args:
             history_input_ids (`torch.LongTensor` of shape `(batch, tokens)`):
-                Utterances, each followed by its read-outs, as `processor.encode_history` gives them.
+                Utterances, each followed by its read-out tokens, as `processor.encode_history` returns them.
             history_attention_mask (`torch.Tensor` of shape `(batch, tokens)`, *optional*):
-                Ones, then zeros; a row of zeros has nothing new.
+                Ones, then zeros (right padding). A row of zeros adds nothing.
             memory ([`ConversationMemory`], *optional*):
-                What was read before, to be continued; it stays as it is. Begin with `empty_memory` for a memory with
-                a budget.
+                Memory to extend; it is not changed itself. Without one an empty memory without a budget is extended.
 
         Returns:
-            [`ConversationMemory`]
+            [`ConversationMemory`]: `memory` with the new vectors.
 
         Raises:
-            `ValueError`: another compressor made `memory`, or the compressor's weights are damaged.
+            `ValueError`: If another compressor made `memory`, or the compressor's weights hold NaN or infinity.
         """
         memory = self.model.compress(history_input_ids, history_attention_mask, memory)
         if not memory.is_finite():
             raise ValueError(
-                "The compressor gave values that are no numbers: its weights, or the embeddings that it reads, hold "
-                "NaN or infinity. Load the checkpoint again, or another one; the memory given is as it was."
+                "The compressor returned NaN or infinity: its weights, or the embeddings that it reads, hold NaN or "
+                "infinity. Load the checkpoint again, or another one; the memory passed in is unchanged."
             )
         return memory
 
     def empty_memory(self, rows: int = 1, max_vectors: int | None = None) -> ConversationMemory:
         """
-        The memory of `rows` conversations of which nothing was read, to begin from.
+        An empty memory, to be extended by `compress`. Needed only for a budget.
 
         Args:
+            rows (`int`, *optional*, defaults to 1):
+                Number of conversations.
             max_vectors (`int`, *optional*):
-                Budget of each conversation. Beyond it the oldest utterances are merged and none is dropped, see
-                `memory.merged_utterances`; without a budget the memory is exact.
+                Budget: largest number of vectors per conversation, at least two utterances. Beyond it the oldest
+                utterances are merged and none is dropped, see `memory.merged_utterances`. Unlimited by default.
         """
         return replace(self.model.compressor.empty_memory(rows), max_vectors=max_vectors)
 
-    # generate reads these names, and so do people; EmpathAVModel takes the same without naming them again.
+    # `generate` reads the names of this signature, so all inputs are listed; EmpathAVModel.forward takes the same.
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -251,28 +270,30 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
                 Text with `num_query_tokens` ids `config.av_token_id` for each clip and one id `config.memory_token_id`
                 for each memory vector.
             input_features (`torch.FloatTensor` of shape `(clips, mel, frames)`, *optional*):
-                Sound of all clips of the batch in reading order; zeros for a clip without.
+                Audio features of all clips of the batch in reading order; zeros for a clip without sound.
             audio_mask, video_mask (`torch.Tensor` of shape `(clips,)`, *optional*):
-                1 where the clip has that stream.
+                1 where the clip has sound or frames, respectively; all clips by default.
             input_features_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*):
-                1 where a frame carries sound and not padding.
+                1 where a frame of audio is not padding.
             pixel_values_videos (`torch.FloatTensor` of shape `(clips, frames, 3, height, width)`, *optional*):
-                Sampled frames.
+                Sampled frames of all clips; zeros for a clip without frames.
             audio_features, video_features (`torch.FloatTensor`, *optional*):
-                Cached outputs of the frozen encoders, in place of the two inputs above.
+                Kept outputs of the frozen encoders, in place of `input_features` and `pixel_values_videos`.
             av_embeds (`torch.FloatTensor` of shape `(clips, num_query_tokens, hidden)`, *optional*):
-                Emotion vectors computed before by `get_av_features`, in place of all of these.
+                Emotion vectors from `get_av_features`, in place of all inputs of clips.
             history_input_ids, history_attention_mask (`torch.Tensor` of shape `(batch, tokens)`, *optional*):
-                Older turns, see `compress`; they continue `memory` where both are given.
+                Older turns to compress, see `compress`; they extend `memory` if both are given.
             memory ([`ConversationMemory`], *optional*):
-                Memory of each row.
+                Compressed history, one conversation per row.
             memory_embeds (`torch.FloatTensor` of shape `(vectors, hidden)`, *optional*):
-                Vectors of all rows in reading order, as `memory.flat()` gives them, in place of these.
+                Memory vectors of all rows in reading order (`memory.flat()`), in place of `memory` and history.
             labels (`torch.LongTensor` of shape `(batch, length)`, *optional*):
-                Targets, -100 where not trained.
+                Target ids; -100 where there is no loss.
+            attention_mask, position_ids, past_key_values, inputs_embeds, use_cache, logits_to_keep:
+                As in other causal LMs of transformers. Pad on the left for generation.
 
         Raises:
-            `ValueError`: placeholders and vectors differ in number.
+            `ValueError`: If placeholders and vectors differ in number, or another compressor made `memory`.
         """
         outputs = self.model(
             input_ids=input_ids,
@@ -296,7 +317,7 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
             **kwargs,
         )
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        # A slice of several rows is not contiguous, and torch would copy the head's weights for each row of it.
+        # A slice of a batch is not contiguous, and torch would copy the head's weights for each of its rows.
         logits = self.lm_head(outputs.last_hidden_state[:, keep].contiguous())
         loss = None
         if labels is not None:

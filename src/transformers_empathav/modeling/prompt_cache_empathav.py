@@ -1,4 +1,4 @@
-"""Keys and values of a conversation's unchanging beginning, kept from turn to turn."""
+"""PromptCache: the KV cache of system prompt and memory, kept from turn to turn of a conversation."""
 
 import torch
 from transformers import DynamicCache
@@ -8,12 +8,11 @@ from .conversation_memory_empathav import ConversationMemory
 
 class PromptCache:
     r"""
-    What the language model has computed for `[system prompt][memory]` of one conversation.
+    The KV cache of `[system prompt][memory]` of one conversation. Pass the same object to each `generate`, as
+    `prompt_cache`.
 
-    A memory only ever grows at its end, so the next turn finds its beginning unchanged and computes the new vectors
-    and the verbatim messages alone. Whether it is unchanged is checked, token by token and vector by vector: with
-    another prompt or another conversation's memory the common part is kept and the rest computed anew. Pass the same
-    object to each `generate(..., prompt_cache=cache)`.
+    A memory grows at its end, so the next turn computes only the new vectors and the verbatim messages. Token ids and
+    vectors are compared each time. After another prompt, another memory or a merge only the common prefix is reused.
     """
 
     def __init__(self):
@@ -24,26 +23,38 @@ class PromptCache:
 
     def reuse(self, input_ids: torch.LongTensor, memory: ConversationMemory | None, options: dict) -> DynamicCache:
         """
-        The cache, cut to what it has in common with a prompt `(1, length)` and its memory.
+        Crops the cache to the prefix that it shares with a new prompt. Called by `generate` before decoding.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(1, length)`): The new prompt.
+            memory ([`ConversationMemory`], *optional*): Its memory.
+            options (`dict`): Arguments of `generate`, with `generation_config`.
+
+        Returns:
+            `DynamicCache`: the cropped cache.
 
         Raises:
-            `ValueError`: more than one conversation, or a decoding that reorders the cache.
+            `ValueError`: If there are several rows, beams or returned sequences, or `past_key_values` is given too.
         """
         config = options["generation_config"]
         several = [options.get(name) or getattr(config, name) or 1 for name in ("num_beams", "num_return_sequences")]
         if len(input_ids) > 1 or max(several) > 1:
             raise ValueError(
-                "A PromptCache belongs to one conversation decoded once: use it with one row and without beams."
+                "A PromptCache is for one sequence of one conversation: use it with one row, one returned sequence "
+                "and without beams."
             )
         if options.get("past_key_values") is not None:
             raise ValueError("Give past_key_values or prompt_cache, not both.")
         common = self._common(input_ids[0].tolist()[:-1], memory)
-        self.input_ids = self.input_ids[:common]  # an interrupted `generate` must find what the cache really holds
+        self.input_ids = self.input_ids[:common]  # in step with the cache, in case `generate` is interrupted
         self._cut(common)
         return self.cache
 
     def keep(self, input_ids: torch.LongTensor, memory: ConversationMemory | None, memory_token_id: int):
-        """After `generate`: forgets what stands behind the memory, which the next turn will say differently."""
+        """
+        Crops the cache to the end of the memory: what follows differs in the next turn. Called by `generate` after
+        decoding.
+        """
         ids = input_ids[0].tolist()
         end = len(ids) - ids[::-1].index(memory_token_id) if memory_token_id in ids else 0
         self.input_ids, self.memory_token_id = ids[:end], memory_token_id
@@ -51,6 +62,7 @@ class PromptCache:
         self._cut(end)
 
     def _common(self, ids: list[int], memory: ConversationMemory | None) -> int:
+        """Length of the prefix that the cached prompt and a new one have in common."""
         if not self.input_ids:
             return 0
         vectors, seen = None if memory is None else memory.flat(), 0

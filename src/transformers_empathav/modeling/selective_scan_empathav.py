@@ -1,17 +1,17 @@
-"""The recurrences of Mamba-2 and Mamba-1: chunked and fast, beside readable references.
+"""The recurrences of Mamba-2 and Mamba-1: fast scans, and readable references that tests compare them with.
 
-Both architectures carry a state `h` over time and read it out at every step:
+Both carry a state `h` over time and compute an output from it at every step:
 
     h[t] = exp(dt[t] * A) * h[t - 1] + dt[t] * x[t] * B[t]        y[t] = C[t] . h[t] + D * x[t]
 
-In Mamba-2 (https://arxiv.org/abs/2405.21060) `A` is one number a head, so that a chunk of time steps becomes a few
-matrix products. In Mamba-1 (https://arxiv.org/abs/2312.00752) `A` is a matrix over channels and state, and the
-recurrence itself has to be run. A step with `dt = 0` leaves the state as it is: that is how padding is skipped.
+In Mamba-2 (https://arxiv.org/abs/2405.21060) `A` is one number per head, so a chunk of time steps becomes a few matrix
+products. In Mamba-1 (https://arxiv.org/abs/2312.00752) `A` is a matrix over channels and state, and the recurrence
+itself has to be run. A step with `dt = 0` leaves the state unchanged: that is how padding is skipped.
 
-On CUDA the kernels of mamba-ssm are called where that package is installed, otherwise the scans below run there, too;
-tests/test_cuda.py compares both with the references. mamba-ssm multiplies float32 matrices in TF32 in the kernels of
-Mamba-2 (relative errors of 1e-3), and tries many forms of each kernel at its first call, which takes minutes; with the
-environment variable `MAMBA_DETERMINISTIC=1` it takes one.
+On CUDA the kernels of mamba-ssm are used if that package is installed, otherwise the scans below run there, too.
+tests/test_cuda.py compares both with the references. The Mamba-2 kernels multiply float32 matrices in TF32 (relative
+errors of 1e-3). At its first call mamba-ssm tries many configurations of each kernel, which takes minutes; the
+environment variable `MAMBA_DETERMINISTIC=1` limits that to one.
 """
 
 import functools
@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 
-# Elements of one block of states in Mamba-1's scan, chosen so that a block stays in the processor's cache.
+# Elements of one block of states in Mamba-1's scan, chosen so that a block fits the CPU cache.
 SCAN_BLOCK_ELEMENTS = 1 << 20
 
 
@@ -35,7 +35,9 @@ class CudaKernels(NamedTuple):
 
 
 def cuda_kernels(device: torch.device) -> CudaKernels | None:
-    """mamba-ssm's kernels on a CUDA device where they are installed (`pip install mamba-ssm`), otherwise `None`."""
+    """
+    The kernels of mamba-ssm if `device` is CUDA and the package is installed (`pip install mamba-ssm`), else `None`.
+    """
     return _import_kernels() if device.type == "cuda" else None
 
 
@@ -51,15 +53,15 @@ def _import_kernels():
 
 class LinearRecurrence(torch.autograd.Function):
     """
-    All states of `h[t] = decay[t] * h[t - 1] + drive[t]`, over the first dimension.
+    Computes all states of `h[t] = decay[t] * h[t - 1] + drive[t]` along the first dimension.
 
     Args:
         decay (`torch.Tensor` of shape `(steps, ...)`):
-            Factors; may have size 1 where `drive` is larger.
+            Factors; broadcast where a size is 1.
         drive (`torch.Tensor` of shape `(steps, ...)`):
-            What enters the state at each step.
+            What is added to the state at each step.
         state (`torch.Tensor` of shape `(...)`):
-            The state before the first step.
+            State before the first step.
 
     Returns:
         `torch.Tensor` of the shape of `drive`: the state after each step.
@@ -78,7 +80,7 @@ class LinearRecurrence(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_states):
         decay, states, state = ctx.saved_tensors
-        # The same recurrence, run from the end: what reaches a state comes from its read-out and from its successor.
+        # The same recurrence in reverse: the gradient of a state comes from its own output and from the next state.
         grad_drive = torch.empty_like(grad_states)
         following = torch.zeros_like(state)
         for factor, read, out in zip(decay.unbind(0)[::-1], grad_states.unbind(0)[::-1], grad_drive.unbind(0)[::-1]):
@@ -90,9 +92,7 @@ class LinearRecurrence(torch.autograd.Function):
 
 
 def ssd_reference(x, dt, A, B, C, D, state):
-    """
-    Mamba-2's recurrence as it is written down, one step at a time. See [`ssd_scan`] for the arguments.
-    """
+    """Mamba-2's recurrence, one step at a time: slow, for tests. Arguments as in [`ssd_scan`]."""
     heads_per_group = x.shape[2] // B.shape[2]
     B, C = (t.repeat_interleave(heads_per_group, dim=2) for t in (B, C))
     outputs = []
@@ -105,7 +105,7 @@ def ssd_reference(x, dt, A, B, C, D, state):
 
 def ssd_scan(x, dt, A, B, C, D, state, chunk_size=64):
     """
-    Mamba-2's recurrence in chunks of time, as matrix products (state space duality, https://arxiv.org/abs/2405.21060).
+    Mamba-2's recurrence by chunks of time steps, as matrix products (state space duality, arXiv 2405.21060).
 
     Args:
         x (`torch.Tensor` of shape `(batch, length, heads, head_dim)`):
@@ -115,15 +115,15 @@ def ssd_scan(x, dt, A, B, C, D, state, chunk_size=64):
         A (`torch.Tensor` of shape `(heads,)`):
             Rates of decay, negative.
         B (`torch.Tensor` of shape `(batch, length, groups, state_size)`):
-            How inputs enter the state; a group serves `heads / groups` consecutive heads.
+            Input weights of each step (input to state); a group serves `heads / groups` consecutive heads.
         C (`torch.Tensor` of shape `(batch, length, groups, state_size)`):
-            How the state is read.
+            Output weights of each step (state to output).
         D (`torch.Tensor` of shape `(heads,)`):
             Weight of the input in the output.
         state (`torch.Tensor` of shape `(batch, heads, head_dim, state_size)`):
             The state before the first position.
         chunk_size (`int`, *optional*, defaults to 64):
-            Longest chunk, in positions.
+            Largest number of positions per chunk.
 
     Returns:
         `tuple(torch.Tensor, torch.Tensor)`: the outputs, in the shape of `x`, and the state after the last position.
@@ -149,7 +149,7 @@ def _ssd_chunked(x, dt, A, B, C, D, state, chunk_size):
     C = C.reshape(batch, chunks, size, groups, state_size).transpose(2, 3)
     dt = dt.reshape(batch, chunks, size, groups, -1)
     elapsed = torch.cumsum(dt * A.view(groups, -1), dim=2)  # log of the decay since the start of the chunk
-    # A step size enters as its logarithm, so that one exponential gives decay and step together; exp(-inf) skips.
+    # dt enters as its logarithm, so that one exponential gives decay times dt; exp(-inf) skips a position.
     log_dt = dt.clamp(min=torch.finfo(dt.dtype).tiny).log().masked_fill(dt == 0, -torch.inf)
     entered = elapsed - log_dt
 
@@ -177,9 +177,7 @@ def _ssd_chunked(x, dt, A, B, C, D, state, chunk_size):
 
 
 def selective_scan_reference(x, dt, A, B, C, D, state):
-    """
-    Mamba-1's recurrence as it is written down, one step at a time. See [`selective_scan`] for the arguments.
-    """
+    """Mamba-1's recurrence, one step at a time: slow, for tests. Arguments as in [`selective_scan`]."""
     outputs = []
     for t in range(x.shape[1]):
         decay = torch.exp(dt[:, t, :, None] * A)
@@ -190,9 +188,9 @@ def selective_scan_reference(x, dt, A, B, C, D, state):
 
 def selective_scan(x, dt, A, B, C, D, state):
     """
-    Mamba-1's recurrence (selective scan, https://arxiv.org/abs/2312.00752), in blocks that fit the processor's cache.
+    Mamba-1's recurrence (selective scan, arXiv 2312.00752), in blocks of time steps that fit the CPU cache.
 
-    Under autograd only the state between blocks is kept; the backward pass computes a block again.
+    With gradients only the states between blocks are stored; the backward pass computes each block again.
 
     Args:
         x (`torch.Tensor` of shape `(batch, length, channels)`):
@@ -202,9 +200,9 @@ def selective_scan(x, dt, A, B, C, D, state):
         A (`torch.Tensor` of shape `(channels, state_size)`):
             Rates of decay, negative.
         B (`torch.Tensor` of shape `(batch, length, state_size)`):
-            How inputs enter the state.
+            Input weights of each step (input to state).
         C (`torch.Tensor` of shape `(batch, length, state_size)`):
-            How the state is read.
+            Output weights of each step (state to output).
         D (`torch.Tensor` of shape `(channels,)`):
             Weight of the input in the output.
         state (`torch.Tensor` of shape `(batch, channels, state_size)`):
@@ -234,10 +232,10 @@ def _selective_scan_blocks(x, dt, A, B, C, D, state):
 
 
 def _scan_block(x, dt, B, C, A, state):
-    """Mamba-1's recurrence with time first and without `D`, all states in memory at once."""
+    """Mamba-1's recurrence over one block, time first and without `D`, with all its states in memory at once."""
     decay = torch.exp(dt.unsqueeze(-1) * A)
     states = LinearRecurrence.apply(decay, (dt * x).unsqueeze(-1) * B.unsqueeze(-2), state)
-    # The last state is copied, or it would keep all of them in memory until the backward pass.
+    # The last state is copied: a view would keep all states in memory until the backward pass.
     return torch.einsum("tbcn,tbn->tbc", states, C), states[-1].clone()
 
 
@@ -245,9 +243,10 @@ def _selective_scan_kernel(kernel, x, dt, A, B, C, D, state):
     """
     Mamba-1's recurrence by mamba-ssm's kernel, which takes no initial state and gives no gradient to its final one.
 
-    The sequence is lengthened by `state_size` positions on both sides. Those before write the initial state, component
-    k by `B` = unit vector k, with `x` making up for the decay until the last of them; their `dt` keeps that factor
-    below e. Those after it, with `dt = 0` and `C` = unit vector k, read the final state component by component.
+    Therefore the sequence is extended by `state_size` positions on both sides. Position k before it writes component k
+    of the initial state: its `B` is unit vector k, and its `x` makes up for the decay that follows. The `dt` of these
+    positions keeps that factor below e. Position k after it, with `dt = 0` and `C` = unit vector k, reads component k
+    of the final state.
     """
     batch, length, channels = x.shape
     size = A.shape[-1]

@@ -1,4 +1,4 @@
-"""A stack of Mamba-2 or Mamba-1 layers that reads a sequence in one go or piece by piece, with the same result."""
+"""A stack of Mamba-2 or Mamba-1 layers whose state is a value, so that a sequence can be read in pieces."""
 
 import functools
 import math
@@ -17,15 +17,15 @@ from .selective_scan_empathav import selective_scan, ssd_scan
 
 
 HALF = (torch.bfloat16, torch.float16)
-# How many tokens of the batch go through the layers together without gradients, and the fewest positions of a row.
-# Fewer stay better in the cache, but every operation then waits longer for its threads on a busy machine.
+# Without gradients, long inputs are read in pieces of so many tokens over the whole batch, but at least so many
+# positions. Smaller pieces fit the CPU cache better, but on a busy machine each operation has to wait for its threads.
 TOKENS_AT_ONCE, POSITIONS_AT_ONCE = 2048, 64
 
 
 @dataclass
 class StateSpaceState:
     """
-    All that a [`StateSpaceStack`] remembers of what it has read; its size does not depend on how much that was.
+    Recurrent state of a [`StateSpaceStack`], to continue a sequence from. Its size does not depend on the tokens read.
 
     Both tensors are `float32` (`float64` for a stack in `float64`), whatever the dtype of the parameters.
 
@@ -44,16 +44,16 @@ class StateSpaceState:
         return StateSpaceState(self.conv.to(device), self.ssm.to(device))
 
     def select(self, rows) -> "StateSpaceState":
-        """The states of some rows of the batch, `rows` being a `list`, `slice` or tensor of indices."""
+        """The states of some rows of the batch; `rows` is a `list`, a `slice` or a tensor of indices."""
         return StateSpaceState(self.conv[:, rows], self.ssm[:, rows])
 
     def detach(self) -> "StateSpaceState":
-        """The same state, through which no gradient flows."""
+        """The same state, detached from the graph."""
         return StateSpaceState(self.conv.detach(), self.ssm.detach())
 
 
 def compute_dtype(weight):
-    # Processors without half-precision arithmetic multiply such matrices tens of times slower than float32 ones.
+    """Dtype to compute in: that of `weight`, or float32 on a CPU without half-precision arithmetic."""
     if weight.device.type != "cpu" or weight.dtype not in HALF:
         return weight.dtype
     return weight.dtype if weight.dtype == torch.bfloat16 and cpu_multiplies_bfloat16() else torch.float32
@@ -61,20 +61,20 @@ def compute_dtype(weight):
 
 @functools.cache
 def cpu_multiplies_bfloat16():
-    """Whether this processor has instructions for matrix products in bfloat16."""
+    """Whether this CPU has instructions for matrix products in bfloat16."""
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def project(linear, x):
-    """Applies `linear`, its weights in half precision being cast for it where the computation is in float32."""
+    """Applies `linear`; its half-precision weights are cast to float32 if `x` is in float32."""
     if x.dtype == torch.float32 and linear.weight.dtype in HALF:
         return functional_call(linear, {name: p.float() for name, p in linear.named_parameters()}, (x,))
     return linear(x)
 
 
 class GroupRMSNorm(nn.Module):
-    """Root-mean-square norm, separately in `groups` equal parts of the last dimension."""
+    """RMS norm, computed separately over `groups` equal parts of the last dimension."""
 
     def __init__(self, size, eps, groups=1):
         super().__init__()
@@ -88,7 +88,7 @@ class GroupRMSNorm(nn.Module):
 
 
 class Mamba2Mixer(nn.Module):
-    """Mamba-2's token mixer (https://arxiv.org/abs/2405.21060); parameters are named as in transformers."""
+    """Mamba-2's token mixer (arXiv 2405.21060); parameters are named as in transformers."""
 
     def __init__(self, config):
         super().__init__()
@@ -134,7 +134,7 @@ class Mamba2Mixer(nn.Module):
 
 
 class MambaMixer(nn.Module):
-    """Mamba-1's token mixer (https://arxiv.org/abs/2312.00752); parameters are named as in transformers."""
+    """Mamba-1's token mixer (arXiv 2312.00752); parameters are named as in transformers."""
 
     def __init__(self, config):
         super().__init__()
@@ -167,7 +167,7 @@ class MambaMixer(nn.Module):
 
 
 class StateSpaceLayer(GradientCheckpointingLayer):
-    """Norm, mixer and residual connection."""
+    """One layer: norm, mixer and residual connection."""
 
     def __init__(self, config):
         super().__init__()
@@ -182,16 +182,16 @@ class StateSpaceLayer(GradientCheckpointingLayer):
 
 class StateSpaceStack(nn.Module):
     r"""
-    The layers of a Mamba-2 or Mamba-1 model without its embeddings, reading vectors.
+    The layers of a Mamba-2 or Mamba-1 model without its token embeddings; reads vectors.
 
     Training, one pass over a sequence, and continuation by pieces of any length run the same code. Parameters have the
-    names that they have in transformers' `Mamba2Model` and `MambaModel`, whose weights therefore load.
+    names of transformers' `Mamba2Model` and `MambaModel`, so their weights load.
 
     Args:
         config ([`~transformers.Mamba2Config`] or [`~transformers.MambaConfig`]): Sizes of the layers.
 
     Raises:
-        ValueError: If `config` is of another model.
+        `ValueError`: If `config` is of another model type.
     """
 
     def __init__(self, config):
@@ -207,14 +207,14 @@ class StateSpaceStack(nn.Module):
         self.apply(lambda module: init_state_space(module, config))
 
     def empty_state(self, batch: int) -> StateSpaceState:
-        """The state of `batch` rows of which nothing was read: zeros."""
+        """The state before the first token for `batch` rows: zeros."""
         mixer, weight = self.layers[0].mixer, self.norm_f.weight
         dtype = torch.promote_types(weight.dtype, torch.float32)
         shapes = [(len(self.layers), batch, *shape) for shape in (mixer.conv_shape, mixer.ssm_shape)]
         return StateSpaceState(*(torch.zeros(shape, dtype=dtype, device=weight.device) for shape in shapes))
 
     def _fitting(self, state, batch):
-        """`state` in the right dtype, zeros for none."""
+        """Checks the shape of `state` and casts it to the right dtype; zeros for `None`."""
         fresh = self.empty_state(batch)
         if state is None:
             return fresh
@@ -238,17 +238,17 @@ class StateSpaceStack(nn.Module):
             inputs_embeds (`torch.Tensor` of shape `(batch, length, hidden_size)`):
                 The vectors to read.
             attention_mask (`torch.Tensor` of shape `(batch, length)`, *optional*):
-                Ones, then zeros in every row (right padding). Padding does not touch the state, and what is returned
-                at its positions means nothing. A row of zeros keeps the state that it had.
+                Ones, then zeros in every row (right padding). Padding leaves the state unchanged, and outputs at its
+                positions are meaningless. A row of zeros keeps its state.
             state ([`StateSpaceState`], *optional*):
-                What was read before; nothing by default.
+                State to continue from; zeros by default.
 
         Returns:
             `tuple(torch.Tensor, StateSpaceState)`: hidden states in shape and dtype of `inputs_embeds`, and the state
             after the last position of each row. Gradients flow through both, and into `state`.
 
         Raises:
-            ValueError: If the mask is not of that form or `state` is of another size of batch.
+            `ValueError`: If the mask is not right-padded, or mask or `state` have another shape.
         """
         batch, length, _ = inputs_embeds.shape
         if attention_mask is not None:
@@ -257,7 +257,7 @@ class StateSpaceStack(nn.Module):
         if length == 0:
             return inputs_embeds, state
 
-        # Without gradients a long input is read piece by piece, so that memory does not grow with its length.
+        # Without gradients a long input is read in pieces, so that memory use does not grow with its length.
         positions = length if torch.is_grad_enabled() else max(POSITIONS_AT_ONCE, TOKENS_AT_ONCE // batch)
         pieces = inputs_embeds.split(positions, dim=1)
         masks = [None] * len(pieces) if attention_mask is None else attention_mask.split(positions, dim=1)
@@ -300,7 +300,7 @@ class StateSpaceStack(nn.Module):
 def init_state_space(module: nn.Module, config):
     r"""
     Initialises a mixer as transformers' `Mamba2PreTrainedModel` and `MambaPreTrainedModel` do; leaves other modules as
-    they are. To be called for every module, after the general initialisation, from `_init_weights`.
+    they are. Call it from `_init_weights` for every module, after the general initialisation.
 
     Args:
         module (`nn.Module`): Any module.

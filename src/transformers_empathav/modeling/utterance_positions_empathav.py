@@ -1,4 +1,4 @@
-"""Where utterances begin and end in a stream of tokens, and whose they are, however the stream is cut."""
+"""Position and role of each token within its utterance, also where an utterance is split over several calls."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,13 @@ from .conversation_memory_empathav import ROLES
 
 class UtterancePositions(NamedTuple):
     r"""
+    Result of [`utterance_positions`].
+
     Args:
-        position (`torch.Tensor` of shape `(batch, tokens)`): Number of each token in its utterance, from 0.
-        role (`torch.Tensor` of shape `(batch, tokens)`): Whose utterance it is of, as an index into `ROLES`.
+        position (`torch.Tensor` of shape `(batch, tokens)`): Index of each token in its utterance, from 0.
+        role (`torch.Tensor` of shape `(batch, tokens)`): Role of its utterance, as an index into `ROLES`.
         unfinished (`torch.Tensor` of shape `(batch, 2)`):
-            Of the utterance that goes on after the last token: how many tokens it has so far, and its role.
+            For an utterance that goes on after the last token: its number of tokens so far, and its role. Else zeros.
     """
 
     position: torch.Tensor
@@ -25,11 +27,13 @@ def utterance_positions(
     ends: torch.Tensor, role_starts: torch.Tensor, attention_mask: torch.Tensor, unfinished: torch.Tensor
 ) -> UtterancePositions:
     r"""
+    Numbers the tokens of each utterance and finds its role.
+
     Args:
-        ends (`torch.Tensor` of shape `(batch, tokens)`): True at the last token of an utterance, its last read-out.
-        role_starts (`torch.Tensor` of shape `(batch, tokens)`): The role whose name begins at a token, or 0.
+        ends (`torch.Tensor` of shape `(batch, tokens)`): True at the last read-out token of an utterance.
+        role_starts (`torch.Tensor` of shape `(batch, tokens)`): Result of [`find_role_starts`].
         attention_mask (`torch.Tensor` of shape `(batch, tokens)`): True, then false (right padding).
-        unfinished (`torch.Tensor` of shape `(batch, 2)`): What [`UtterancePositions`] gave for the tokens before.
+        unfinished (`torch.Tensor` of shape `(batch, 2)`): `unfinished` of the call before; zeros at the beginning.
     """
     before, role_before = unfinished.unbind(dim=1)
     index = torch.arange(ends.shape[1], device=ends.device).expand_as(ends)
@@ -47,8 +51,8 @@ def utterance_positions(
 
 def find_role_starts(input_ids: torch.LongTensor, role_token_ids: dict[str, list[int]]) -> torch.Tensor:
     """
-    `(batch, tokens)`, the index into `ROLES` of the role whose name, as tokens, begins at a token; else 0. A name that
-    is cut by the end of `input_ids` is not found.
+    Index into `ROLES` where the name of a role begins, else 0: `(batch, tokens)`. A name that is cut off by the end of
+    `input_ids` is not found.
     """
     found = torch.zeros_like(input_ids)
     for role, name in role_token_ids.items():

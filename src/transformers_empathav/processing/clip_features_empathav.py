@@ -1,4 +1,4 @@
-"""Decoded clips to the inputs of the encoders."""
+"""Converts decoded clips to the inputs of audio and vision encoder."""
 
 import numpy as np
 from transformers import BaseImageProcessor
@@ -11,20 +11,20 @@ def encode_clips(
     clips: list[Clip], feature_extractor: FeatureExtractionMixin, image_processor: BaseImageProcessor
 ) -> dict[str, np.ndarray]:
     r"""
-    Features of the sound and the frames of clips, zeros where a clip lacks one of them.
+    Computes audio features and pixel values of clips, with zeros where a clip lacks one of the streams.
 
     Args:
         clips (`list[Clip]`): The clips of all rows in reading order.
-        feature_extractor (`FeatureExtractionMixin`): For the sound.
-        image_processor (`BaseImageProcessor`): For the frames.
+        feature_extractor (`FeatureExtractionMixin`): Converts the sound.
+        image_processor (`BaseImageProcessor`): Converts the frames.
 
     Returns:
-        `dict`: `audio_mask` and `video_mask` `(clips,)`; where any clip has sound `input_features` `(clips, mel,
-        frames)` and `input_features_mask` `(clips, frames)`; where any has frames `pixel_values_videos` `(clips,
-        frames, 3, height, width)`.
+        `dict`: `audio_mask` and `video_mask` `(clips,)`. If any clip has sound, `input_features` `(clips, mel,
+            frames)` and `input_features_mask` `(clips, frames)`. If any has frames, `pixel_values_videos` `(clips,
+            frames, 3, height, width)`.
 
     Raises:
-        `ValueError`: the clips differ in their number of frames.
+        `ValueError`: If clips differ in their number of frames.
     """
     heard = np.array([clip.audio is not None for clip in clips])
     seen = np.array([clip.frames is not None for clip in clips])
@@ -52,7 +52,7 @@ def encode_clips(
 
 
 def spread(values: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Rows of `values` at the true places of `where`, zeros elsewhere."""
+    """Puts the rows of `values` where the boolean `where` is true, and zeros elsewhere."""
     full = np.zeros((len(where), *values.shape[1:]), dtype=values.dtype)
     full[where] = values
     return full

@@ -1,4 +1,4 @@
-"""The square around a speaker's face, the same for all frames of a clip."""
+"""Crops the frames of a clip to the speaker's face, with one square for all of them."""
 
 import os
 import threading
@@ -11,25 +11,26 @@ from .media_sources_empathav import MissingMediaError
 
 logger = logging.get_logger(__name__)
 
-_SIDE = 320  # longer side, in pixels, of the grey frames that are searched
-_SMALLEST = 0.08  # shorter side of the frame to the smallest face looked for
-_SEARCH = threading.Lock()  # a cascade holds the frame it searches
+_SIDE = 320  # longer side, in pixels, to which frames are scaled for the search
+_SMALLEST = 0.08  # smallest face searched for, as a fraction of the frame's shorter side
+_SEARCH = threading.Lock()  # a cascade keeps the frame that it searches, so only one thread may use it
 
 
 class FaceCropper:
     """
     Crops the frames of a clip to the face in them, found by a Haar cascade (Viola and Jones, 2001).
 
-    In each frame the largest face counts. Of these boxes the clip takes the one that agrees best with all others, so
-    the crop neither trembles nor follows a stray find. A clip without any face stays whole, and so does every clip
-    where OpenCV is not installed, which is logged once.
+    Only the largest face of each frame counts. The clip takes the box that is closest to those of all frames, so the
+    crop does not jitter or follow a false detection. Without any face, frames stay whole. They also do if OpenCV is
+    not installed, which is logged once.
 
     Args:
         cascade_path (`str` or `os.PathLike`): OpenCV's `haarcascade_frontalface_default.xml`, or another cascade.
-        margin (`float`, defaults to 0.1): What is added on each side of the box, as a part of its side.
+        margin (`float`, *optional*, defaults to 0.1):
+            Margin on each side of the box, as a fraction of its longer side.
 
     Raises:
-        MissingMediaError: On the first call, if there is no such file.
+        `MissingMediaError`: On the first call, if there is no such file.
     """
 
     def __init__(self, cascade_path, margin=0.1):
@@ -38,13 +39,14 @@ class FaceCropper:
 
     def __call__(self, frames):
         """
-        Crop frames.
+        Crop frames to the face.
 
         Args:
             frames (`np.ndarray` of shape `(frames, height, width, 3)`): RGB, uint8.
 
         Returns:
-            `np.ndarray` of shape `(frames, side, side, 3)`: The same square of each frame, or `frames` as they are.
+            `np.ndarray` of shape `(frames, side, side, 3)`: the same square of each frame, or `frames` themselves if
+                there is no face.
         """
         box = self.find(frames)
         if box is None:
@@ -54,13 +56,14 @@ class FaceCropper:
 
     def find(self, frames):
         """
-        Find the box of the clip's face.
+        Find the face of a clip.
 
         Args:
             frames (`np.ndarray` of shape `(frames, height, width, 3)`): RGB, uint8.
 
         Returns:
-            `np.ndarray` of shape `(4,)`: left, top, width and height in pixels; `None` without face or OpenCV.
+            `np.ndarray` of shape `(4,)`: left, top, width and height of its box in pixels; `None` without a face or
+                OpenCV.
         """
         try:
             import cv2
@@ -94,18 +97,18 @@ class FaceCropper:
 
 
 def most_agreed(boxes):
-    """The one of `boxes`, of shape `(boxes, 4)`, with the least distance to all others."""
+    """The one of `boxes`, of shape `(boxes, 4)`, with the smallest summed distance to all others."""
     return boxes[np.abs(boxes[:, None] - boxes[None]).sum(axis=(1, 2)).argmin()]
 
 
 def square_around(box, shape, margin):
     """
-    The square around a box with a margin, moved and where need be shrunk to lie within the frame.
+    Find the square around a box with a margin, shifted and if necessary shrunk to lie within the frame.
 
     Args:
         box (`np.ndarray` of shape `(4,)`): left, top, width and height in pixels.
         shape (`tuple[int, int]`): Height and width of the frame.
-        margin (`float`): What is added on each side, as a part of the box's longer side.
+        margin (`float`): Margin on each side, as a fraction of the box's longer side.
 
     Returns:
         `tuple[int, int, int]`: top, left and side in pixels.

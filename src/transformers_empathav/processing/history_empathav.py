@@ -1,4 +1,4 @@
-"""Older turns as the compressor reads them."""
+"""Tokenizes older turns for the compressor."""
 
 from collections.abc import Callable
 
@@ -16,16 +16,19 @@ def encode_turns(
     conversations: list[list[Turn]], tokenizer: PreTrainedTokenizerBase, escape: Callable, readouts: list[int]
 ) -> dict[str, np.ndarray]:
     r"""
-    Tokens of older turns.
+    Tokenizes older turns, each followed by its read-out tokens.
 
     Args:
         conversations (`list[list[Turn]]`): The older turns of each row, oldest first.
-        tokenizer (`PreTrainedTokenizerBase`): The language model's.
-        escape (`Callable`): Keeps text from being read as control tokens.
-        readouts (`list[int]`): Ids that follow each turn, where the compressor leaves its vectors.
+        tokenizer (`PreTrainedTokenizerBase`): Tokenizer of the language model.
+        escape (`Callable`): Escapes control tokens in a text.
+        readouts (`list[int]`): Ids of the read-out tokens of a turn.
 
     Returns:
         `dict`: `history_input_ids` and `history_attention_mask`, right-padded, `(batch, tokens)`.
+
+    Raises:
+        `ValueError`: If a turn has a clip, but neither text nor emotion.
     """
     rows = []
     for turns in conversations:
@@ -39,7 +42,7 @@ def encode_turns(
 
 
 def utterance(turn: Turn) -> str:
-    """Who said what, in which emotion."""
+    """The text of a turn, `role speaker (emotion): text`, as the compressor reads it."""
     if turn.clips and turn.emotion is None:
         if not turn.text.strip():
             raise ValueError(
@@ -47,8 +50,8 @@ def utterance(turn: Turn) -> str:
                 "text part, or its 'emotion', or keep it verbatim by a higher recent_turns."
             )
         logger.warning_once(
-            "Clips of messages that have become history are remembered by their text alone: add the message's "
-            "'emotion' (model.predict_emotion gives it) to keep what voice and face said."
+            "Clips in messages that have become history are dropped and only their text is kept: add the message's "
+            "'emotion' (model.predict_emotion gives it) to keep what voice and face expressed."
         )
     who = " ".join(filter(None, [turn.role, turn.speaker]))
     return f"{who} ({turn.emotion}): {turn.text}" if turn.emotion else f"{who}: {turn.text}"

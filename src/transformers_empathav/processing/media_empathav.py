@@ -1,7 +1,7 @@
-"""Media to arrays: what a person said and showed, decoded by PyAV within stated bounds.
+"""Decodes media to arrays, within limits on their size.
 
-Everything is read in one place, `load_clip`: files, bytes, file objects, URLs where allowed, and arrays. PyAV and soxr
-are imported when they are first needed, so that text alone needs neither.
+`load_clip` reads everything: files, bytes, file objects, URLs where allowed, and arrays. PyAV and soxr are imported on
+first use, so text alone needs neither.
 """
 
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ _MAX_CHANNELS = 32
 @dataclass
 class Clip:
     """
-    One window of a source.
+    One decoded window of a media source.
 
     Args:
         audio (`np.ndarray` of shape `(samples,)`, *optional*): Mono sound, float32 in [-1, 1]; `None` without sound.
         frames (`np.ndarray` of shape `(frames, height, width, 3)`, *optional*): RGB, uint8; `None` without video.
-        start (`float`): Where the window begins, in seconds from the beginning of the source.
-        end (`float`): Where it ends.
+        start (`float`): Start of the window, in seconds from the beginning of the source.
+        end (`float`): End of the window, likewise.
     """
 
     audio: np.ndarray | None
@@ -50,43 +50,46 @@ def load_clip(
     allow_urls=False,
 ):
     """
-    Read a source as one or more clips.
+    Decode a media source to one or more clips.
 
-    Sound is the mean of its channels, resampled. Frames are those on screen at the centres of `num_frames` equal parts
-    of the window, by their timestamps, so a variable frame rate is read right; where there are fewer, they repeat. A
-    photo is a video of one frame without sound. Streams that begin at different times stay in sync: silence precedes
-    the later sound.
+    Sound is mixed down to mono and resampled. The window is divided into `num_frames` equal parts, and the frame on
+    screen at the centre of each is taken. Timestamps decide which that is, so variable frame rates work; short videos
+    repeat frames. A photo is a video of one frame without sound. If sound starts later than the video, silence is put
+    before it.
 
-    A source longer than `window_seconds` is divided into the fewest equal windows that are no longer than that:
-    nothing is cut off, and no window is a mere remainder.
+    A source longer than `window_seconds` is divided into as few equal windows as possible. So nothing is cut off, and
+    no short remainder is left.
 
     Args:
         source (`str`, `os.PathLike`, `bytes`, file object, `np.ndarray` or `list`):
-            A media file, or arrays: sound of shape `(samples,)`, `(channels, samples)` or `(samples, channels)`, as
-            floats in [-1, 1] or integers of full scale; frames of shape `(frames, height, width, 3)`, uint8 RGB, or a
-            list of PIL images or `(height, width, 3)` arrays. A file object is read from its beginning and left open.
-        sampling_rate (`int`, defaults to 16000): Samples per second of the sound returned.
-        num_frames (`int`, defaults to 8): Frames per clip.
-        window_seconds (`float`, defaults to 30.0): Longest clip, in seconds.
-        want (`str`, defaults to `"both"`):
-            `"audio"` reads sound alone, also that of a video file. `"both"` (or `"video"`: a video brings its sound)
-            reads frames, and sound where there is any.
-        sound (*optional*): Any source of sound to use with the frames; it takes the place of a video's own.
+            A media file or arrays. A file object is read from its beginning and left open. Sound has the shape
+            `(samples,)`, `(channels, samples)` or `(samples, channels)`, as floats in [-1, 1] or integers over their
+            full range. Frames have the shape `(frames, height, width, 3)`, uint8 RGB; a list of PIL images or
+            `(height, width, 3)` arrays works too.
+        sampling_rate (`int`, *optional*, defaults to 16000): Sampling rate of the sound returned, in Hz.
+        num_frames (`int`, *optional*, defaults to 8): Number of frames per clip.
+        window_seconds (`float`, *optional*, defaults to 30.0): Longest clip, in seconds.
+        want (`str`, *optional*, defaults to `"both"`):
+            `"audio"` reads sound alone, also of a video file. `"both"` or `"video"` reads frames, and sound if there
+            is any. `"any"` reads the streams that there are.
+        sound (*optional*): Source of sound to use with the frames, in place of the video's own.
         array_sampling_rate (`int`, *optional*):
-            Samples per second of sound given as an array; `sampling_rate` if not said.
+            Sampling rate of sound given as an array, in Hz; `sampling_rate` by default.
         array_fps (`float`, *optional*):
-            Frames per second of frames given as arrays. Not said, they are spread over `sound`, or taken as 25
-            without it.
-        limits (`MediaLimits`, *optional*): Bounds on the source.
-        allow_urls (`bool`, defaults to `False`): Whether an `http://` or `https://` address may be fetched.
+            Frames per second of frames given as arrays. By default they are spread over the length of `sound`; without
+            `sound` it is 25.
+        limits (`MediaLimits`, *optional*): Limits on the source.
+        allow_urls (`bool`, *optional*, defaults to `False`):
+            Whether `http://` and `https://` addresses may be fetched.
 
     Returns:
-        `list[Clip]`: The consecutive windows, at least one.
+        `list[Clip]`: the consecutive windows, at least one.
 
     Raises:
-        MediaError: If the source is no media, broken, empty, beyond the limits or lacks the stream asked for. A
-            `MissingMediaError`, which is a `FileNotFoundError` too, if there is no such file.
-        ImportError: If PyAV or soxr is needed and not installed.
+        `MediaError`: If the source is no media, broken, empty, beyond the limits or lacks the stream asked for. If
+            there is no such file it is a `MissingMediaError`, which is a `FileNotFoundError` too.
+        `ValueError`: If an argument is out of range.
+        `ImportError`: If PyAV or soxr is needed and not installed.
     """
     if want not in ("audio", "both", "video", "any"):
         raise ValueError(f"want={want!r} is not known: use 'audio', 'both', 'video' or 'any'.")
@@ -116,7 +119,7 @@ def load_clip(
 
 
 def _cut(name, sound, video, sampling_rate, num_frames, window_seconds):
-    """Divide sound and video, both beginning at zero, into equal windows."""
+    """Divide sound and video, which both start at time zero, into equal windows."""
     seconds = 0.0 if video is None else video.seconds
     total = max(0 if sound is None else len(sound), round(seconds * sampling_rate))
     if total == 0:
@@ -195,7 +198,7 @@ def _read_stills(images, fps, seconds, limits):
 
 
 class _Stills:
-    """Frames in memory, evenly spread over `seconds`."""
+    """Frames in memory, evenly spread over `seconds`; `at` gives those on screen at the given times."""
 
     def __init__(self, frames, seconds):
         self.frames, self.seconds = frames, seconds

@@ -1,4 +1,4 @@
-"""From what a caller gives to an open container: the bounds and the errors of media, and the files they come from."""
+"""Opens media sources (paths, bytes, file objects, URLs): limits, errors, and containers ready to decode."""
 
 import io
 import os
@@ -9,33 +9,36 @@ from dataclasses import dataclass
 from PIL import Image, ImageOps
 
 
-# The containers that are opened: no playlists and no text, which FFmpeg would follow to other files or draw.
+# Formats that may be opened. Not playlists and text: FFmpeg would open the files that they name, or draw the text.
 _VIDEO_FORMATS = "mov,matroska,webm,flv,avi,asf,mpegts,mpeg,m4v,h264,hevc,gif,ivf,mxf"
 _AUDIO_FORMATS = "ogg,wav,w64,flac,mp3,aac,ac3,eac3,amr,aiff,au,caf"
-# Of these only the bit rate tells the length before decoding: a guess that bounds and proves nothing.
+# Headers of these formats hold no length; FFmpeg guesses it from the bit rate. The guess is not used for checks.
 GUESSED_LENGTH = {"mp3", "aac", "ac3", "eac3", "amr", "h264", "hevc", "m4v"}
 
 
 class MediaError(ValueError):
-    """A source that cannot be used as it was asked for; the message says why and what to do."""
+    """Raised if a source cannot be used as requested; the message says why and what to do."""
 
 
 class MissingMediaError(MediaError, FileNotFoundError):
-    """A path where no file is."""
+    """Raised if there is no file at a path."""
 
 
 @dataclass(frozen=True)
 class MediaLimits:
     """
-    Bounds on one source. A source beyond one of them is refused, by its header where the header tells.
+    Limits on one media source. A source beyond them raises a [`MediaError`], before decoding where its header
+    suffices.
 
     Args:
-        max_seconds (`float`, defaults to 300.0): Length in seconds.
-        max_frames (`int`, defaults to 36000): Frames of the video track, used or not (300 s at 120 frames per second).
-        max_pixels (`int`, defaults to 33177600): Pixels of one frame (7680x4320).
-        max_bytes (`int`, defaults to 536870912): Bytes of the source, compressed or as an array (512 MiB).
-        max_side (`int`, defaults to 1280): Longer side, in pixels, of the frames returned from a file. Larger ones are
-            scaled down, never refused: encoders read a few hundred pixels.
+        max_seconds (`float`, *optional*, defaults to 300.0): Length in seconds.
+        max_frames (`int`, *optional*, defaults to 36000):
+            Frames of the video track, used or not (300 s at 120 frames per second).
+        max_pixels (`int`, *optional*, defaults to 33177600): Pixels of one frame (7680x4320).
+        max_bytes (`int`, *optional*, defaults to 536870912): Bytes of the source, compressed or as an array (512 MiB).
+        max_side (`int`, *optional*, defaults to 1280):
+            Longer side, in pixels, of the frames returned from a file. Larger ones are scaled down and not refused,
+            since encoders read a few hundred pixels.
     """
 
     max_seconds: float = 300.0
@@ -47,17 +50,17 @@ class MediaLimits:
 
 def check_limit(name, value, unit, limits, field):
     """
-    Refuse a source beyond one of its bounds.
+    Check a source against one of its limits.
 
     Args:
         name (`str`): The source, for the message.
-        value (`float`): Its measure.
+        value (`float`): The measured value.
         unit (`str`): What is measured, as it follows the number in the message.
-        limits (`MediaLimits`): The bounds.
-        field (`str`): Which of them applies.
+        limits (`MediaLimits`): The limits.
+        field (`str`): Name of the limit that applies.
 
     Raises:
-        MediaError: If `value` is above it.
+        `MediaError`: If `value` is above the limit.
     """
     limit = getattr(limits, field)
     if value > limit:
@@ -70,18 +73,18 @@ def check_limit(name, value, unit, limits, field):
 @contextmanager
 def open_file(source, limits, allow_urls):
     """
-    Open what a caller gave as a file.
+    Open a source as a binary file.
 
     Args:
         source (`str`, `os.PathLike`, `bytes` or file object): The source.
-        limits (`MediaLimits`): Bounds on it.
-        allow_urls (`bool`): Whether an address may be fetched.
+        limits (`MediaLimits`): Limits on it.
+        allow_urls (`bool`): Whether `http://` and `https://` addresses may be fetched.
 
     Yields:
-        `tuple[str, BinaryIO]`: Its name for messages, and a seekable binary file.
+        `tuple[str, BinaryIO]`: its name for messages, and a seekable binary file.
 
     Raises:
-        MediaError: If there is no such file, or it cannot be read.
+        `MediaError`: If there is no such file, or it cannot be read.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         yield "the given bytes", io.BytesIO(source)
@@ -139,7 +142,7 @@ def _read_bounded(name, file, limits):
 
 
 def import_av():
-    """PyAV, imported when it is first needed."""
+    """Import PyAV on first use, or say how to install it."""
     try:
         import av
     except ImportError as error:
@@ -150,19 +153,19 @@ def import_av():
 @contextmanager
 def open_media(name, file, limits):
     """
-    Open a file as media and hold what its header says against the limits.
+    Open a file as media and check its header against the limits.
 
     Args:
         name (`str`): The source, for messages.
         file (`BinaryIO`): A seekable file.
-        limits (`MediaLimits`): Bounds on it.
+        limits (`MediaLimits`): Limits on it.
 
     Yields:
-        `av.container.InputContainer` or `PIL.Image.Image`: The open container, or the picture if the file is a photo.
+        `av.container.InputContainer` or `PIL.Image.Image`: the open container, or the image if the file is a photo.
 
     Raises:
-        MediaError: If the file is neither, is empty, or is beyond the limits.
-        ImportError: If PyAV is not installed.
+        `MediaError`: If the file is neither, is empty, or is beyond the limits.
+        `ImportError`: If PyAV is not installed.
     """
     av = import_av()
     size = file.seek(0, io.SEEK_END)

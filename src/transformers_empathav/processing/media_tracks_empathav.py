@@ -1,4 +1,4 @@
-"""The tracks of a media file: sound as samples, video as the frames that were on screen at given times."""
+"""Decodes the tracks of a media file: sound to samples, video to the frames on screen at given times."""
 
 from bisect import bisect_right
 from collections import deque
@@ -9,28 +9,29 @@ import numpy as np
 from .media_sources_empathav import GUESSED_LENGTH, MediaError, check_limit, import_av
 
 
-_SLACK = 0.1  # seconds by which a header's length may exceed that of the packets
-_GAP = 0.1  # seconds between two pieces of sound from which on silence takes the place of what is missing
+_SLACK = 0.1  # seconds by which the header's length may exceed that of the packets before a file counts as cut off
+_GAP = 0.1  # longest gap in the sound, in seconds, that is not filled with silence
 
 
 def read_tracks(name, container, want, sound, sampling_rate, limits):
     """
-    Demux a file once, decode its sound and prepare its video, both counted from the earlier one's beginning.
+    Demux a file once, decode its sound and prepare its video. Time zero of both is where the earlier one starts.
 
     Args:
         name (`str`): The source, for messages.
         container (`av.container.InputContainer`): The open file.
-        want (`str`): `"audio"` for the sound track alone, `"both"` for the video track and sound where there is any,
-            `"any"` for whichever there are.
+        want (`str`):
+            `"audio"` for the sound track alone, `"both"` for the video track and sound if there is any, `"any"` for
+            the tracks that there are.
         sound (`np.ndarray` of shape `(samples,)`, *optional*): Sound to use in place of the file's.
-        sampling_rate (`int`): Samples per second of the sound returned.
-        limits (`MediaLimits`): Bounds on the file.
+        sampling_rate (`int`): Sampling rate of the sound returned, in Hz.
+        limits (`MediaLimits`): Limits on the file.
 
     Returns:
-        `tuple[np.ndarray | None, VideoTrack | None]`: Mono sound and the video track.
+        `tuple[np.ndarray | None, VideoTrack | None]`: mono sound and the video track.
 
     Raises:
-        MediaError: If a track that is asked for is missing, or the file is broken or beyond the limits.
+        `MediaError`: If a track that is asked for is missing, or the file is broken or beyond the limits.
     """
     video = audio = heard = None
     if want != "audio":
@@ -63,7 +64,7 @@ def read_tracks(name, container, want, sound, sampling_rate, limits):
 
 
 def _seconds(packet):
-    """When a packet is due, in seconds; `None` where the container does not say."""
+    """Timestamp of a packet in seconds; `None` if the container holds none."""
     stamp = packet.dts if packet.pts is None else packet.pts
     return None if stamp is None else float(stamp * packet.time_base)
 
@@ -74,7 +75,7 @@ def _broken(name, second):
 
 
 def _demux(name, container, streams, limits):
-    """The compressed packets of each stream, held in memory: no larger than the file, and nothing is ever sought."""
+    """The compressed packets of each stream, read in one pass without seeking; they are no larger than the file."""
     packets = {stream.index: [] for stream in streams}
     first, last, step = inf, -inf, 0.0
     try:
@@ -107,7 +108,7 @@ def _decode(name, packet):
 
 
 def _decode_sound(name, packets, limits):
-    """Samples in mono, their rate, and the second at which they begin (`None` without any)."""
+    """Decode the sound: mono samples, their rate, and the second at which they start (`None` without samples)."""
     pieces, rate, begin, count = [np.zeros(0, np.float32)], 1, None, 0
     for packet in packets:
         for frame in _decode(name, packet):
@@ -128,17 +129,17 @@ def _decode_sound(name, packets, limits):
     last = next((packet for packet in reversed(packets) if packet.size), None)
     if begin is not None and last.pts is not None and last.duration and last.time_base * rate <= 1:
         padding = count - round((float((last.pts + last.duration) * last.time_base) - begin) * rate)
-        if 0 < padding < frame.samples:  # a codec fills up its last frame
+        if 0 < padding < frame.samples:  # the codec has filled up its last frame
             mono = mono[:-padding]
     return mono, rate, begin
 
 
 def to_mono(channels):
     """
-    The mean of the channels.
+    Mix channels down by their mean.
 
     Args:
-        channels (`np.ndarray` of shape `(channels, samples)`): Floats in [-1, 1], or integers of full scale.
+        channels (`np.ndarray` of shape `(channels, samples)`): Floats in [-1, 1], or integers over their full range.
 
     Returns:
         `np.ndarray` of shape `(samples,)`: float32 in [-1, 1].
@@ -151,7 +152,7 @@ def to_mono(channels):
 
 
 def resample(name, mono, rate, sampling_rate):
-    """Mono sound of `rate` samples per second at `sampling_rate`, refused where it is not finite."""
+    """Resample mono sound from `rate` to `sampling_rate`, in Hz. NaN and infinity raise a [`MediaError`]."""
     if not np.isfinite(mono).all():
         raise MediaError(f"{name}: its sound holds NaN or infinite samples; repair it, e.g. with np.nan_to_num.")
     if rate == sampling_rate or mono.size == 0:
@@ -165,14 +166,14 @@ def resample(name, mono, rate, sampling_rate):
 
 class VideoTrack:
     """
-    A demuxed video track that decodes what is asked of it, from the nearest key frame on.
+    A demuxed video track. Decodes from the key frame before each time that is asked for.
 
     Args:
         name (`str`): The source, for messages.
         stream (`av.VideoStream`): The track.
         packets (`list[av.Packet]`): All its packets in the order of the file.
-        heard (`float`, *optional*): The second of the file at which its sound begins.
-        limits (`MediaLimits`): Bounds on the frames.
+        heard (`float`, *optional*): Second of the file at which its sound starts.
+        limits (`MediaLimits`): Limits on the frames.
     """
 
     def __init__(self, name, stream, packets, heard, limits):
@@ -199,10 +200,11 @@ class VideoTrack:
 
     def at(self, times):
         """
-        The frames on screen at the given times; before the first frame that one, after the last one the last.
+        The frames on screen at the given times. Times outside the video give its first or last frame.
 
         Args:
-            times (`np.ndarray` of shape `(frames,)`): Rising seconds from the beginning of the sound or the video.
+            times (`np.ndarray` of shape `(frames,)`):
+                Rising times in seconds; zero is the start of sound or video, the earlier one.
 
         Returns:
             `np.ndarray` of shape `(frames, height, width, 3)`: RGB, uint8, upright.

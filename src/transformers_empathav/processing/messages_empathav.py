@@ -1,4 +1,4 @@
-"""Messages as users write them, checked and brought to one form."""
+"""Validates messages as users write them and converts them to turns."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ logger = logging.get_logger(__name__)
 
 ROLES = ("system", "user", "assistant")
 MESSAGE_KEYS = ("role", "content", "emotion", "speaker")
-# Where a part may keep its source, in the order of Hugging Face's own messages.
+# Keys that may hold the source of a part, as in Hugging Face's own messages.
 SOURCE_KEYS = {"audio": ("audio", "url", "path", "bytes"), "video": ("video", "url", "path", "bytes")}
 PART_KEYS = {
     "text": ("type", "text"),
@@ -22,7 +22,15 @@ PART_KEYS = {
 
 @dataclass
 class MediaPart:
-    """A clip: `kind` is "audio" or "video", `source` whatever the decoder reads, `sound` in place of a video's own."""
+    """
+    A clip in a message.
+
+    Args:
+        kind (`str`): `"audio"` or `"video"`.
+        source: Anything that [`load_clip`] reads.
+        sound (*optional*): Source of sound in place of a video's own.
+        sampling_rate (`int`, *optional*): Sampling rate of sound given as an array, in Hz.
+    """
 
     kind: str
     source: object
@@ -32,7 +40,7 @@ class MediaPart:
 
 @dataclass
 class Turn:
-    """One checked message; `parts` are strings and [`MediaPart`]s in reading order, `name` is what errors call it."""
+    """A validated message. `parts` are strings and [`MediaPart`]s in reading order; errors call the message `name`."""
 
     role: str
     parts: list[str | MediaPart] = field(default_factory=list)
@@ -42,15 +50,17 @@ class Turn:
 
     @property
     def text(self) -> str:
+        """The text parts, joined by spaces."""
         return " ".join(part for part in self.parts if isinstance(part, str) and part)
 
     @property
     def clips(self) -> list[MediaPart]:
+        """The clips in reading order."""
         return [part for part in self.parts if isinstance(part, MediaPart)]
 
 
 def is_conversation(value) -> bool:
-    """Whether this is one conversation and not a list of them."""
+    """Whether `value` is one conversation (a list of messages), not a list of conversations."""
     return isinstance(value, Sequence) and (not value or isinstance(value[0], Mapping))
 
 
@@ -58,20 +68,21 @@ def parse_messages(
     messages: Sequence[Mapping], emotion_labels: Sequence[str], row: int | None = None, may_be_empty: bool = False
 ) -> list[Turn]:
     r"""
-    Checks a conversation.
+    Validates a conversation and converts it to turns.
 
     Args:
         messages (`list[dict]`):
-            `{"role", "content", "emotion"?, "speaker"?}` with `content` a string or a list of parts `{"type": "text",
-            "text"}`, `{"type": "audio" | "video", "path" | "url" | "bytes" | "audio" | "video"}`. A video part with
-            another source has its sound under `"audio"`. Keys whose value is `None` count as absent, since Arrow fills
-            them in.
+            `{"role", "content", "emotion"?, "speaker"?}` with `content` a string or a list of parts. Parts are
+            `{"type": "text", "text"}` or `{"type": "audio" | "video", "path" | "url" | "bytes" | "audio" | "video"}`.
+            A video part may hold separate sound under `"audio"`. Keys whose value is `None` count as absent, since
+            Arrow fills them in.
         emotion_labels (`list[str]`): The emotions that a message may carry.
-        row (`int`, *optional*): Which conversation of a batch this is, for errors.
-        may_be_empty (`bool`): Whether a conversation without messages, or `None`, is accepted.
+        row (`int`, *optional*): Number of the conversation in its batch, for errors.
+        may_be_empty (`bool`, *optional*, defaults to `False`):
+            Whether `None` or a conversation without messages is accepted.
 
     Raises:
-        `ValueError`: names the message, what is wrong with it, and what is accepted.
+        `ValueError`: If a message is not valid. The error names the message, what is wrong and what is accepted.
     """
     if may_be_empty and (messages is None or isinstance(messages, Sequence) and not messages):
         return []
@@ -88,14 +99,14 @@ def parse_messages(
 
 
 def parse_conversations(value, emotion_labels: Sequence[str], may_be_empty: bool = False) -> list[list[Turn]]:
-    """[`parse_messages`] for one conversation, or for each of a list of them."""
+    """[`parse_messages`] for one conversation or a list of them; always returns a list of conversations."""
     if is_conversation(value) or isinstance(value, str | Mapping) or not isinstance(value, Sequence):
         return [parse_messages(value, emotion_labels, may_be_empty=may_be_empty)]
     return [parse_messages(messages, emotion_labels, row, may_be_empty) for row, messages in enumerate(value, 1)]
 
 
 def parse_message(message: Mapping, name: str, emotion_labels: Sequence[str]) -> Turn:
-    """Checks one message, called `name` in errors."""
+    """Validates one message, called `name` in errors."""
     if not isinstance(message, Mapping):
         raise ValueError(f"{name} is of type {type(message).__name__}: give a dictionary with 'role' and 'content'.")
     role, emotion, speaker = (message.get(key) for key in ("role", "emotion", "speaker"))
@@ -106,7 +117,7 @@ def parse_message(message: Mapping, name: str, emotion_labels: Sequence[str]) ->
     if speaker is not None and not isinstance(speaker, str):
         raise ValueError(f"{name} has a speaker of type {type(speaker).__name__}: give a name as a string.")
     if unread := unread_keys(message, MESSAGE_KEYS):
-        logger.warning_once(f"Of a message {', '.join(MESSAGE_KEYS)} are read; {unread} is left out.")
+        logger.warning_once(f"Only {', '.join(MESSAGE_KEYS)} of a message are read; {unread} is left out.")
     content = message.get("content")
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
@@ -118,7 +129,7 @@ def parse_message(message: Mapping, name: str, emotion_labels: Sequence[str]) ->
         if isinstance(part, str) and any("\ud800" <= character <= "\udfff" for character in part):
             raise ValueError(f"{name} has text that is not valid Unicode: check its encoding, which should be UTF-8.")
         if turn.parts and isinstance(part, str) and isinstance(turn.parts[-1], str):
-            turn.parts[-1] += part  # one text, so that no control token can hide at the seam
+            turn.parts[-1] += part  # joined, so that a control token split over two parts is escaped too
         else:
             turn.parts.append(part)
     if role == "system" and turn.clips:
@@ -127,7 +138,7 @@ def parse_message(message: Mapping, name: str, emotion_labels: Sequence[str]) ->
 
 
 def parse_part(part: Mapping, name: str) -> str | MediaPart:
-    """Checks one part of the message that errors call `name`."""
+    """Validates one part of the message that errors call `name`."""
     if not isinstance(part, Mapping):
         raise ValueError(
             f"{name} has a part of Python type {type(part).__name__}: give {{'type': 'text', 'text': ...}} or a clip."
@@ -151,14 +162,16 @@ def parse_part(part: Mapping, name: str) -> str | MediaPart:
 
 
 def media_part(kind: str, source, sound=None, sampling_rate: int | None = None) -> MediaPart:
-    """A [`MediaPart`] whose source and sound may be dictionaries as `datasets` gives them."""
+    """Makes a [`MediaPart`]; source and sound may be dictionaries as `datasets` decodes them."""
     source, source_rate = unwrap(source)
     sound, sound_rate = unwrap(sound)
     return MediaPart(kind, source, sound, sound_rate or source_rate or sampling_rate)
 
 
 def unwrap(source) -> tuple:
-    """The source in a dictionary of `datasets`, and its sampling rate: decoded, or the bytes or path of a file."""
+    """
+    Takes source (array, bytes or path) and sampling rate out of a dictionary of `datasets`; others stay as they are.
+    """
     if not isinstance(source, Mapping):
         return source, None
     for key in ("array", "bytes", "path"):
@@ -168,14 +181,14 @@ def unwrap(source) -> tuple:
 
 
 def pair_streams(videos, audio, sampling_rate: int | None) -> list[MediaPart]:
-    """The clips of two lists with an entry for each clip; what is no list or tuple is the one of a single clip."""
+    """Pairs `videos` and `audio` to clips: lists with one entry per clip, or a single source for a single clip."""
     videos, audio = (
         list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
         for given in (videos, audio)
     )
     if videos and audio and len(videos) != len(audio):
         raise ValueError(
-            f"{len(videos)} videos and {len(audio)} sounds were given: give one of each per clip, None for none."
+            f"{len(videos)} videos and {len(audio)} sounds were given: give one of each per clip, None if it has none."
         )
     parts = []
     for video, sound in zip(videos or [None] * len(audio), audio or [None] * len(videos)):
@@ -187,13 +200,14 @@ def pair_streams(videos, audio, sampling_rate: int | None) -> list[MediaPart]:
 
 
 def unread_keys(value: Mapping, known: Sequence[str]) -> str:
-    """The keys of `value` that nothing reads, for an error."""
+    """The keys of `value` that are not `known`, quoted, for a message."""
     return ", ".join(repr(key) for key, item in value.items() if item is not None and key not in known)
 
 
 class ControlTokenEscape:
     """
-    Keeps what a person writes from being read as a control token: a space goes after its first character.
+    Escapes special tokens in user text by a space after their first character, so that they are tokenized as plain
+    text.
 
     Args:
         tokens (`list[str]`): The special tokens of the tokenizer.

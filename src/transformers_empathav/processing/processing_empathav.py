@@ -1,4 +1,4 @@
-"""EmpathAVProcessor: text, clips and history to the tensors of EmpathAVForCausalLM."""
+"""EmpathAVProcessor: converts text, clips and history to the inputs of EmpathAVForCausalLM."""
 
 import os
 import shutil
@@ -21,24 +21,26 @@ EMOTION_LABELS = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "sur
 
 class EmpathAVProcessor(ProcessorMixin):
     r"""
-    Feature extractor, image processor and tokenizer of EmpathAV in one.
+    Feature extractor, image processor and tokenizer of EmpathAV in one. For chats call `apply_chat_template`.
 
     Args:
-        feature_extractor (`FeatureExtractionMixin`): Sound to the input of the audio encoder.
-        image_processor (`BaseImageProcessor`): Frames to the input of the vision encoder.
-        tokenizer (`PreTrainedTokenizerBase`): The language model's own, with its chat template.
-        chat_template (`str`, *optional*): In place of the tokenizer's.
-        av_token (`str`): Token whose place an emotion vector takes; one in the text stands for one clip.
-        memory_token (`str`): Token whose place a memory vector takes; one in the text stands for the whole memory.
-        num_query_tokens (`int`, defaults to 8): Emotion vectors of a clip, as in the model.
-        memory_tokens_per_utterance (`int`, defaults to 4): Memory vectors of an utterance, as in the model.
-        recent_turns (`int`, defaults to 4): Newest messages that stay verbatim; older ones become history.
-        system_prompt (`str`, *optional*): Used where a conversation brings no system message of its own.
-        emotion_labels (`list[str]`): The emotions that a message may carry.
-        num_frames (`int`, defaults to 8): Frames sampled from a clip of up to `window_seconds`.
-        window_seconds (`float`, defaults to 30.0): What the audio encoder hears at once; longer clips become several.
-        face_cascade (`str`, *optional*): OpenCV cascade in the checkpoint directory, by which faces are cropped.
-        reply_tokens (`int`, defaults to 256): Positions of the language model kept free for the reply.
+        feature_extractor (`FeatureExtractionMixin`): Converts sound to the input of the audio encoder.
+        image_processor (`BaseImageProcessor`): Converts frames to the input of the vision encoder.
+        tokenizer (`PreTrainedTokenizerBase`): Tokenizer of the language model, with its chat template.
+        chat_template (`str`, *optional*): Replaces the tokenizer's chat template.
+        av_token (`str`, *optional*, defaults to `"<|av|>"`): Placeholder of emotion vectors; write one per clip.
+        memory_token (`str`, *optional*, defaults to `"<|memory|>"`):
+            Placeholder of memory vectors; write one per text.
+        num_query_tokens (`int`, *optional*, defaults to 8): Emotion vectors per clip, as in the model.
+        memory_tokens_per_utterance (`int`, *optional*, defaults to 4): Memory vectors per utterance, as in the model.
+        recent_turns (`int`, *optional*, defaults to 4): Newest messages that stay verbatim; older ones become history.
+        system_prompt (`str`, *optional*): Used where a conversation has no system message.
+        emotion_labels (`list[str]`, *optional*): The emotions that a message may carry.
+        num_frames (`int`, *optional*, defaults to 8): Frames sampled per clip.
+        window_seconds (`float`, *optional*, defaults to 30.0):
+            Longest clip, in seconds; longer sources become several.
+        face_cascade (`str`, *optional*): File name of an OpenCV cascade in the checkpoint, to crop frames to the face.
+        reply_tokens (`int`, *optional*, defaults to 256): Positions of the language model reserved for the reply.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class EmpathAVProcessor(ProcessorMixin):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+        """As in transformers; also loads the face cascade."""
         processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         if processor.face_cascade is not None:
             where = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
@@ -96,27 +99,29 @@ class EmpathAVProcessor(ProcessorMixin):
         return processor
 
     def save_pretrained(self, save_directory, push_to_hub=False, repo_id=None, **kwargs):
+        """As in transformers; also copies the face cascade."""
         files = super().save_pretrained(save_directory)
         if self._cropper is not None:
             target = Path(save_directory) / self.face_cascade
             if not (target.exists() and target.samefile(self._cropper.cascade_path)):
                 shutil.copyfile(self._cropper.cascade_path, target)
-        if push_to_hub:  # only now, or the cascade would be left behind
+        if push_to_hub:  # only now, so that the cascade is uploaded too
             self.push_to_hub(repo_id or Path(save_directory).name, **kwargs)
         return files
 
     def use_face_cascade(self, path: str | os.PathLike):
-        """Crops faces by the OpenCV cascade at `path` from now on; `save_pretrained` copies that file."""
+        """Crops faces by the OpenCV cascade at `path` from now on. `save_pretrained` copies that file."""
         self.face_cascade = Path(path).name
         self._cropper = FaceCropper(path)
 
     @property
     def max_length(self) -> int:
-        """Positions of the language model that a prompt may take, with `reply_tokens` left for the reply."""
+        """Longest prompt in tokens: the tokenizer's `model_max_length` less `reply_tokens`."""
         return self.tokenizer.model_max_length - self.reply_tokens
 
     @property
     def model_input_names(self) -> list[str]:
+        """Names of the model inputs that this processor returns."""
         return [
             "input_ids", "attention_mask", "input_features", "audio_mask", "input_features_mask",
             "pixel_values_videos", "video_mask", "history_input_ids", "history_attention_mask",
@@ -140,32 +145,34 @@ class EmpathAVProcessor(ProcessorMixin):
         r"""
         Args:
             text (`str` or `list[str]`):
-                One `av_token` for each clip, one `memory_token` where the memory goes; a row that leaves its only one
-                out has it at the front. It is read as it stands: [`~EmpathAVProcessor.apply_chat_template`] is what
-                escapes the control tokens in a person's words and fits a conversation into the model's positions.
+                Text with one `av_token` per clip and one `memory_token` where the memory goes. A missing one is put at
+                the front; for clips only if each row has exactly one and no text has an `av_token`. Control tokens are
+                not escaped here: use [`~EmpathAVProcessor.apply_chat_template`] for text that users write.
             audio, videos (source or `list`, *optional*):
-                The clips of all rows in reading order: paths, bytes, arrays, what `datasets` gives, or `None` where a
-                clip lacks that stream. A video brings its own sound unless `audio` holds another at its place.
+                The clips of all rows in reading order, one entry each: paths, bytes, arrays, dictionaries of
+                `datasets`, or `None` if the clip lacks that stream. `audio` replaces a video's own sound.
             history (`list[dict]` or a list of these, *optional*):
                 Older messages of each row, for the compressor; `[]` or `None` for a row without.
             memory ([`ConversationMemory`], *optional*):
-                What was compressed before, a conversation for each row.
+                History that is compressed already, one conversation per row.
             sampling_rate (`int`, *optional*):
-                Of sound given as arrays, in Hz; the encoder's own by default.
+                Sampling rate of sound given as arrays, in Hz; the feature extractor's by default.
             limits (`MediaLimits`, *optional*):
-                Bounds on every source.
-            allow_urls (`bool`, defaults to `False`):
-                Whether clips may be fetched.
+                Limits on every source.
+            allow_urls (`bool`, *optional*, defaults to `False`):
+                Whether `http://` and `https://` addresses of clips may be fetched.
+            add_special_tokens, padding, return_tensors (*optional*):
+                As in tokenizers. Padding is on the left.
             images (*optional*):
-                Refused: a photo is a video of one frame.
+                Not accepted: give a photo under `videos`.
 
         Returns:
-            `BatchFeature`: `input_ids`, `attention_mask` (left-padded) and what there is of `input_features`,
-            `input_features_mask`, `audio_mask`, `pixel_values_videos`, `video_mask`, `history_input_ids`,
-            `history_attention_mask`.
+            `BatchFeature`: `input_ids`, `attention_mask`. With clips also `audio_mask`, `video_mask`,
+                `input_features`, `input_features_mask` and `pixel_values_videos`, as far as they have these streams.
+                With history also `history_input_ids` and `history_attention_mask`.
 
         Raises:
-            `ValueError`: clips and placeholders differ in number, or a source cannot be used.
+            `ValueError`: If clips and placeholders differ in number, or a source cannot be used.
         """
         if images is not None:
             raise ValueError("EmpathAV reads clips, not single images: pass a photo under `videos`.")
@@ -209,34 +216,33 @@ class EmpathAVProcessor(ProcessorMixin):
         **template_kwargs,
     ):
         r"""
-        Renders conversations; with `tokenize=True, return_dict=True` makes the inputs of the model.
+        Renders conversations by the chat template. With `tokenize=True, return_dict=True` returns the model's inputs.
 
-        The newest `recent_turns` messages stay verbatim with their clips. Older ones become history with their roles,
-        and so do more of them, with a warning, where the verbatim ones would not fit; the newest message is never cut.
-        A system message at the beginning stays too. What a person writes is escaped, so it is never read as a
-        placeholder or another control token.
+        The newest `recent_turns` messages stay verbatim with their clips, and so does a system message at the
+        beginning. Older ones become history. If the prompt would exceed `max_length`, more messages become history,
+        with a warning; the newest message is never cut. Control tokens in messages are escaped.
 
         Args:
             conversation (`list[dict]` or a list of these):
                 Messages `{"role", "content", "emotion"?, "speaker"?}`; `content` has parts `text`, `audio`, `video`.
-                History shows emotion and speaker; verbatim messages do where the chat template writes them.
-            chat_template (`str`, *optional*): In place of the processor's own.
+                The compressor reads emotion and speaker; the language model only if the chat template writes them.
+            chat_template (`str`, *optional*): Replaces the processor's own.
             add_generation_prompt (`bool`): Whether the prompt ends where the reply begins.
-            continue_final_message (`bool`): Whether the prompt ends within the last message, for the model to go on.
-            tokenize (`bool`), return_dict (`bool`): Both `True` for the inputs of the model.
+            continue_final_message (`bool`): Whether the prompt ends in the last message, for the model to continue.
+            tokenize, return_dict (`bool`): Set both for the inputs of the model.
             return_tensors (`str`, *optional*): `"pt"`, `"np"`, or `None` for lists.
-            recent_turns (`int`, *optional*): In place of the processor's own.
-            memory ([`ConversationMemory`], *optional*): What was compressed before.
-            max_length (`int`, *optional*): Positions for the prompt; `processor.max_length` by default. Text that is
-                not tokenized is not fitted into them.
+            recent_turns (`int`, *optional*): Replaces the processor's own.
+            memory ([`ConversationMemory`], *optional*): History that is compressed already, one conversation per row.
+            max_length (`int`, *optional*): Longest prompt in tokens; `processor.max_length` by default. Unused without
+                `tokenize`.
             padding (`bool`), limits, allow_urls: As in `__call__`; `processor_kwargs` may hold them too.
-            template_kwargs: Other variables of the chat template.
+            template_kwargs: Further variables of the chat template.
 
         Returns:
             `str` or `list[str]` without `tokenize`, else a `BatchFeature` (or its `input_ids` without `return_dict`).
 
         Raises:
-            `ValueError`: a message is not understood, a clip cannot be used, or the newest message does not fit.
+            `ValueError`: If a message is not valid, a clip cannot be used, or the newest message does not fit.
         """
         options = {"limits": limits, "allow_urls": allow_urls, "padding": padding, "return_tensors": return_tensors}
         if unknown := set(processor_kwargs or {}) - set(options):
@@ -249,7 +255,7 @@ class EmpathAVProcessor(ProcessorMixin):
         if recent_turns < 1:
             raise ValueError(f"recent_turns is {recent_turns}: the newest message stays verbatim, so give 1 or more.")
         if max_length < 1:
-            raise ValueError(f"max_length is {max_length}: give 1 or more, or leave fewer positions to reply_tokens.")
+            raise ValueError(f"max_length is {max_length}: give 1 or more, or lower reply_tokens.")
         conversations = parse_conversations(conversation, self.emotion_labels)
         variables = {"add_generation_prompt": add_generation_prompt, "continue_final_message": continue_final_message}
         writer = PromptWriter(self, chat_template or self.chat_template, **variables, **template_kwargs)
@@ -271,19 +277,19 @@ class EmpathAVProcessor(ProcessorMixin):
             histories.append(turns[:split])
         if not tokenize:
             return texts[0] if is_conversation(conversation) else texts
-        # The template writes the control tokens itself, as in every tokenizer's apply_chat_template.
+        # add_special_tokens is False: the chat template has written the special tokens.
         inputs = self._assemble(texts, clips, histories, memory, False, options["padding"], options["return_tensors"])
         return inputs if return_dict else inputs["input_ids"]
 
     def encode_history(self, messages) -> BatchFeature:
         r"""
-        Older messages for `model.compress`, each followed by its read-outs.
+        Tokenizes messages for `model.compress`, each followed by its read-out tokens.
 
         Args:
             messages (`list[dict]` or a list of these): A conversation, or one for each row.
 
         Returns:
-            `BatchFeature` with `history_input_ids` and `history_attention_mask`, right-padded, `(batch, tokens)`.
+            `BatchFeature`: `history_input_ids` and `history_attention_mask`, right-padded, `(batch, tokens)`.
         """
         conversations = parse_conversations(messages, self.emotion_labels, may_be_empty=True)
         return BatchFeature(self._encode_turns(conversations), tensor_type="pt")
@@ -296,17 +302,22 @@ class EmpathAVProcessor(ProcessorMixin):
         self, source, kind: str = "video", sound=None, sampling_rate: int | None = None, **bounds
     ) -> list[Clip]:
         r"""
-        Decodes a source as this processor reads it; the result may stand in a message in place of the source.
+        Decodes a media source with this processor's settings. The result may be given in messages in place of the
+        source.
 
         Args:
             source: Path, bytes, file object or array.
-            kind (`str`): `"video"`, with its sound, `"audio"`, or `"any"` for the streams that a file has.
-            sound (*optional*): Sound in place of the video's own.
-            sampling_rate (`int`, *optional*): Of sound given as an array, in Hz.
-            bounds: `limits` and `allow_urls`.
+            kind (`str`, *optional*, defaults to `"video"`):
+                `"video"` (with its sound), `"audio"`, or `"any"` for the streams that there are.
+            sound (*optional*): Source of sound in place of the video's own.
+            sampling_rate (`int`, *optional*): Sampling rate of sound given as an array, in Hz.
+            bounds: `limits` and `allow_urls`, as in `__call__`.
 
         Returns:
-            `list[Clip]`: Windows of at most `window_seconds`, each of which becomes `num_query_tokens` vectors.
+            `list[Clip]`: windows of at most `window_seconds`, each of which becomes `num_query_tokens` vectors.
+
+        Raises:
+            `MediaError`: If the source cannot be used.
         """
         clips = load_clip(
             source,
@@ -330,7 +341,7 @@ class EmpathAVProcessor(ProcessorMixin):
         return self.load_clip(part.source, part.kind, part.sound, part.sampling_rate, **bounds)
 
     def _assemble(self, texts, clips, histories, memory, add_special_tokens, padding, return_tensors) -> BatchFeature:
-        """Texts with their places, windows of each clip, turns of each history: to tensors."""
+        """Converts texts with placeholders, windows of each clip and turns of each history to tensors."""
         sizes = memory_sizes(memory, len(texts), self.memory_tokens_per_utterance)
         vectors = [memory_size(len(turns)) for memory_size, turns in zip(sizes, histories)]
         rows = fill_memory_places(texts, self.memory_token, vectors)

@@ -1,4 +1,4 @@
-"""Turns to the text that the language model reads, with places for clips and memory, fitted into its positions."""
+"""Renders turns to the text that the language model reads, with placeholders, within its context length."""
 
 import re
 from collections.abc import Callable
@@ -16,15 +16,15 @@ logger = logging.get_logger(__name__)
 
 class PromptWriter:
     r"""
-    Writes the prompts of one call.
+    Renders the prompts of one call of `apply_chat_template`.
 
     Args:
         processor ([`EmpathAVProcessor`]): Tokenizer, placeholders and sizes.
-        chat_template (`str`): A Jinja template, or the name of one of the tokenizer's.
-        variables: Further arguments of the template.
+        chat_template (`str`, *optional*): A Jinja template, or the name of one of the tokenizer's.
+        variables: Further variables of the template.
 
     Raises:
-        `ValueError`: a variable is set that the template does not read.
+        `ValueError`: If a variable is set that the template does not read.
     """
 
     def __init__(self, processor: ProcessorMixin, chat_template: str | None, **variables):
@@ -41,12 +41,12 @@ class PromptWriter:
                 )
 
     def write(self, system: list[Turn], turns: list[Turn], has_memory: bool) -> str:
-        """The text of a system message and newest turns; `has_memory` gives the memory a place."""
+        """Renders a system message and the newest turns; `has_memory` adds a placeholder for the memory."""
         messages = [self._message(turn) for turn in [*system, *turns]]
         if not system and self.processor.system_prompt is not None:
             messages.insert(0, {"role": "system", "content": self.processor.escape(self.processor.system_prompt)})
         if has_memory:
-            # After the system prompt, which never changes: what precedes the newest vectors can stay in a cache.
+            # Right after the system prompt, which is constant, so that the KV cache of the prefix stays valid.
             first, place = messages[0], self.processor.memory_token
             pieces = [first["content"], place] if first["role"] == "system" else [place, first["content"]]
             first["content"] = "".join(pieces)
@@ -68,18 +68,21 @@ class PromptWriter:
         max_length: int,
     ) -> int:
         r"""
-        How many of the oldest turns become history.
+        Decides how many of the oldest turns become history, so that the prompt fits.
 
         Args:
             system (`list[Turn]`): The system message, or nothing.
             turns (`list[Turn]`): The other messages.
-            recent (`int`): How many of the newest ones stay verbatim where they fit.
-            memory_size (`Callable`): Vectors of the memory once so many of the turns have become history.
-            windows (`dict[int, int]`): Windows of each clip, by its `id`.
-            max_length (`int`): Positions for the prompt.
+            recent (`int`): Number of newest turns that stay verbatim if they fit.
+            memory_size (`Callable`): Number of memory vectors for a number of turns that become history.
+            windows (`dict[int, int]`): Number of windows of each clip, by its `id`.
+            max_length (`int`): Longest prompt in tokens.
+
+        Returns:
+            `int`: the number of turns that become history.
 
         Raises:
-            `ValueError`: not even the newest message fits.
+            `ValueError`: If not even the newest message fits.
         """
         wanted = max(len(turns) - recent, 0)
         for split in range(wanted, max(len(turns), 1)):
@@ -102,7 +105,7 @@ class PromptWriter:
         )
 
     def _message(self, turn: Turn) -> dict:
-        """A message as chat templates read it: emotion and speaker are there for those that write them."""
+        """A message as chat templates read it, with emotion and speaker for templates that write them."""
         escape, place = self.processor.escape, self.processor.av_token
         content = "".join(place if isinstance(part, MediaPart) else escape(part) for part in turn.parts)
         message = {"role": turn.role, "content": content}
@@ -114,16 +117,16 @@ class PromptWriter:
 
 
 def memory_sizes(memory, rows: int, per_utterance: int) -> list[Callable[[int], int]]:
-    """For each row, how many vectors its memory has once so many more utterances are in it."""
+    """For each row, a function from the number of utterances to add to the number of memory vectors then."""
     if memory is None:
         return [lambda utterances: utterances * per_utterance] * rows
     if len(memory) != rows:
-        raise ValueError(f"{rows} rows and a memory of {len(memory)} were given: each row needs one of its own.")
+        raise ValueError(f"{rows} rows and a memory of {len(memory)} conversations were given: each row needs one.")
     return [partial(memory.length_after, row) for row in range(rows)]
 
 
 def fill_memory_places(texts: list[str], token: str, sizes: list[int]) -> list[str]:
-    """Repeats the one `token` of each text, put at its front where it lacks, as often as its memory has vectors."""
+    """Repeats the `token` of each text once per memory vector. A missing one is put at the front."""
     filled = []
     for text, size in zip(texts, sizes):
         if size and token not in text:
@@ -138,13 +141,14 @@ def fill_memory_places(texts: list[str], token: str, sizes: list[int]) -> list[s
 
 
 def fill_clip_places(texts: list[str], token: str, sizes: list[int]) -> list[str]:
-    """Repeats each `token`, in reading order over all texts, as often as its clip has vectors."""
+    """Repeats each `token` once per vector of its clip; `sizes` are in reading order over all texts."""
     check_clip_places(texts, token, len(sizes))
     rest = iter(sizes)
     return [re.sub(re.escape(token), lambda _: token * next(rest), text) for text in texts]
 
 
 def check_clip_places(texts: list[str], token: str, clips: int):
+    """Raises a `ValueError` unless there are as many `token`s in all texts as clips."""
     if (places := sum(text.count(token) for text in texts)) != clips:
         raise ValueError(
             f"The text has {places} places for clips ({token}) and {clips} clips were given: write one "

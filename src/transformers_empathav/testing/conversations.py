@@ -1,4 +1,4 @@
-"""A tiny checkpoint and synthetic conversations with clips on disk, from nothing: to try a recipe in seconds."""
+"""Saves a tiny random checkpoint and makes synthetic conversations with clips, to try a recipe in seconds."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 from .tiny import tiny_model, tiny_processor
 
 
-# What is said in an emotion, and how it is answered with the same one and with the opposite.
+# Per emotion: what the user says, a fitting reply, and a reply of the opposite emotion.
 EMOTIONS = {
     "sad": ("I lost my job", "Oh no, I am so sorry", "Ha, how funny"),
     "happy": ("We won the cup", "How wonderful for you", "What a pity, so sad"),
@@ -20,7 +20,7 @@ SECONDS, RATE, SIDE, FPS = 0.5, 16000, 64, 8
 
 
 def save_tiny_checkpoint(directory: str | os.PathLike, seed: int = 0) -> Path:
-    """Writes a random checkpoint with its processor, unless it is there."""
+    """Saves a random checkpoint with its processor, unless the directory holds one."""
     directory = Path(directory)
     if not (directory / "processor_config.json").is_file():
         processor = tiny_processor()
@@ -31,12 +31,13 @@ def save_tiny_checkpoint(directory: str | os.PathLike, seed: int = 0) -> Path:
 
 def tiny_conversations(directory: str | os.PathLike, count: int, seed: int = 0) -> list[dict]:
     r"""
-    Synthetic conversations, all made up: a clip of a tone and a grey picture with words, every second one after six
-    older messages, which become history.
+    Makes synthetic conversations. Each ends in a clip (a tone and a grey picture) with text; every second one begins
+    with six older messages, which become history.
 
     Args:
         directory (`str` or `os.PathLike`): Where clips are written, unless they are there.
-        count (`int`): Conversations.
+        count (`int`): Number of conversations.
+        seed (`int`, *optional*, defaults to 0): Seed of the emotional distances.
 
     Returns:
         `list[dict]`: `id`, `prompt`, `right` and `wrong` (messages of the assistant) and `emotional_distance`.
@@ -61,7 +62,7 @@ def tiny_conversations(directory: str | os.PathLike, count: int, seed: int = 0) 
 
 
 def tiny_clip(path: Path, pitch: float) -> Path:
-    """A clip of half a second, with a tone of `pitch` Hz and one shade of grey for each pitch, unless it is there."""
+    """Writes a clip of half a second, unless it exists: a tone of `pitch` Hz and a grey that depends on it."""
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,8 +85,10 @@ def tiny_clip(path: Path, pitch: float) -> Path:
 
 
 def message(role: str, text: str) -> dict:
+    """A message with one text part."""
     return {"role": role, "content": [part("text", text=text)]}
 
 
 def part(kind: str, **fields) -> dict:
+    """A part of a message, of type `kind`."""
     return {"type": kind, **fields}

@@ -1,4 +1,4 @@
-"""A tiny random EmpathAV made in memory: for tests, and for trying a recipe in seconds. It has learned nothing."""
+"""A tiny random EmpathAV, untrained and made in memory: for tests, and to try a recipe in seconds."""
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -22,13 +22,13 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-# Layers as narrow as these would damp every signal under the usual 0.02.
+# Standard deviation of the weights. With the usual 0.02, layers as narrow as these would damp every signal.
 LIVELY = 0.2
 SPECIAL_TOKENS = ["<|im_start|>", "<|im_end|>", "<|av|>", "<|memory|>"]
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """Bytes as tokens, with the markers of ChatML and both placeholders."""
+    """A byte-level tokenizer with the markers of ChatML and both placeholders."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate(SPECIAL_TOKENS + alphabet)}
     tokenizer = Tokenizer(models.BPE(vocabulary, merges=[]))
@@ -46,7 +46,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def tiny_processor(**kwargs) -> EmpathAVProcessor:
-    """A processor whose audio window is two seconds long."""
+    """A processor with windows of two seconds; `kwargs` override its settings."""
     return EmpathAVProcessor(
         WhisperFeatureExtractor(feature_size=8, chunk_length=2),
         ViTImageProcessorPil(size={"height": 64, "width": 64}, image_mean=[0.5] * 3, image_std=[0.5] * 3),
@@ -63,7 +63,7 @@ def tiny_processor(**kwargs) -> EmpathAVProcessor:
 
 
 def tiny_config(processor: EmpathAVProcessor, **kwargs) -> EmpathAVConfig:
-    """The configuration that fits [`tiny_processor`]."""
+    """The configuration that fits a [`tiny_processor`]; `kwargs` override its fields."""
     prompt_ids, label_ids = emotion_prompt(processor)
     user_turn_ids, turn_end_ids = turn_markers(processor)
     defaults = {
@@ -140,7 +140,7 @@ def tiny_config(processor: EmpathAVProcessor, **kwargs) -> EmpathAVConfig:
 
 
 def tiny_model(processor: EmpathAVProcessor, seed: int = 0, **kwargs) -> EmpathAVForCausalLM:
-    """A random model, the same for the same seed, in evaluation mode."""
+    """A random model in evaluation mode, reproducible by `seed`; `kwargs` override fields of its configuration."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return EmpathAVForCausalLM(tiny_config(processor, **kwargs)).eval()
