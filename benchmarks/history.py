@@ -17,6 +17,7 @@ from rich.table import Table
 from transformers import DynamicCache
 
 from transformers_empathav import EmpathAVForCausalLM
+from transformers_empathav.modeling.generation_empathav import CACHE
 
 
 TURN_TOKENS, DECODE_STEPS = 20, 16
@@ -69,7 +70,7 @@ class Conversation:
         embeds = self.model.get_input_embeddings()(ids)
         if vectors is not None:
             embeds = torch.cat([vectors[None].to(embeds), embeds], dim=1)
-        hidden = self.model.model.language_model(inputs_embeds=embeds, past_key_values=cache).last_hidden_state
+        hidden = self.model.model.language_model(inputs_embeds=embeds, **{CACHE: cache}).last_hidden_state
         return self.model.lm_head(hidden[:, -1:])
 
 
@@ -102,7 +103,7 @@ def measure_memory(conversation, k, turns, recent):
             memory = model.compress(torch.cat([ids, read_outs], dim=1), memory=memory)
         cache = DynamicCache()
         conversation.read(cache, conversation.system)
-        model.model.language_model(inputs_embeds=memory.flat()[None].to(model.dtype), past_key_values=cache)
+        model.model.language_model(inputs_embeds=memory.flat()[None].to(model.dtype), **{CACHE: cache})
         verbatim = torch.cat(conversation.turns[count - recent : count + 1], dim=1)
 
         def one_more_turn():

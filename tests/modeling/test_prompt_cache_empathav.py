@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from transformers import GenerationConfig
+from transformers import DynamicCache, GenerationConfig
 
 from helpers import assistant, encode, relative_error, sound, user
 from transformers_empathav import PromptCache
+from transformers_empathav.modeling.generation_empathav import CACHE
 
 
 OPTIONS = {"max_new_tokens": 4, "do_sample": False, "output_logits": True, "return_dict_in_generate": True}
@@ -64,18 +65,35 @@ def test_another_conversation_in_between_does_no_harm(model, processor):
         assert relative_error(torch.stack(with_cache.logits), torch.stack(without.logits)) < 1e-4
 
 
-def test_a_kept_cache_of_transformers_reads_only_the_new_clips(model, processor):
-    """The usual way to keep a cache: past_key_values of the last call, and the whole conversation again."""
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
+def test_a_kept_cache_of_transformers_reads_only_the_new_clips(model, processor, name):
+    """The usual way to keep a cache, under either name: the last call's, and the whole conversation again."""
     first = encode(processor, [user(("audio", sound(1)), "hi")])
     written = model.generate(**first, return_dict_in_generate=True, max_new_tokens=3, do_sample=False)
     reply = processor.decode(written.sequences[0, first["input_ids"].shape[1] :])
     talk = [user(("audio", sound(1)), "hi"), assistant(reply), user(("audio", sound(2)), "again")]
     both = encode(processor, talk)
-    prefix = written.past_key_values.get_seq_length()
+    prefix = written[CACHE].get_seq_length()
     if not torch.equal(both["input_ids"][:, :prefix], written.sequences[:, :prefix]):
         both["input_ids"][:, :prefix] = written.sequences[:, :prefix]
-    cached = model.generate(**both, past_key_values=written.past_key_values, **OPTIONS)
+    cached = model.generate(**both, **{name: written[CACHE]}, **OPTIONS)
     assert relative_error(torch.stack(cached.logits), torch.stack(model.generate(**both, **OPTIONS).logits)) < 1e-4
+
+
+def test_a_cache_is_given_once(model, processor):
+    inputs = encode(processor, [user("hi")])
+    with pytest.raises(ValueError, match="two names"):
+        model.generate(**inputs, cache=DynamicCache(), past_key_values=DynamicCache(), **OPTIONS)
+    with pytest.raises(ValueError, match="not both"):
+        model.generate(**inputs, cache=DynamicCache(), prompt_cache=PromptCache(), **OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
+def test_a_forward_continues_a_cache_by_either_name(model, processor, name):
+    ids = encode(processor, [user("hello there")])["input_ids"]
+    whole, first = model(ids).logits, model(ids[:, :-3], use_cache=True)
+    rest = model(ids[:, -3:], **{name: first[CACHE]}).logits
+    assert relative_error(rest, whole[:, -3:]) < 1e-4
 
 
 def test_an_interrupted_reply_leaves_nothing_false_behind(model, processor, monkeypatch):

@@ -2,6 +2,7 @@
 
 import torch
 from transformers import GenerationMixin
+from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from .configuration_empathav import EmpathAVConfig
 from .conversation_memory_empathav import ConversationMemory
@@ -13,6 +14,9 @@ AUDIO_INPUTS = ("input_features", "audio_features")
 VIDEO_INPUTS = ("pixel_values_videos", "video_features")
 MEDIA_INPUTS = (*AUDIO_INPUTS, "audio_mask", "input_features_mask", *VIDEO_INPUTS, "video_mask")
 EMBEDS = ("av_embeds", "memory_embeds")
+# What the installed transformers calls the KV cache: `cache` since 5.24, `past_key_values` before.
+CACHE_NAMES = ("cache", "past_key_values")
+CACHE = next(name for name in CACHE_NAMES if name in BaseModelOutputWithPast.__dataclass_fields__)
 
 
 class EmpathAVGenerationMixin(GenerationMixin):
@@ -46,6 +50,7 @@ class EmpathAVGenerationMixin(GenerationMixin):
             `ValueError`: If `prefill_chunk_size` is combined with clips or memory, or `memory` is of another
                 compressor.
         """
+        kwargs = with_known_cache_name(kwargs)
         media = {name: kwargs.pop(name) for name in MEDIA_INPUTS if name in kwargs}
         if kwargs.get("av_embeds") is None and (media := given_inputs(media, MEDIA_INPUTS)):
             kwargs["av_embeds"] = self.get_av_features(**media)
@@ -64,7 +69,7 @@ class EmpathAVGenerationMixin(GenerationMixin):
             return super().generate(inputs, **kwargs)
         input_ids = kwargs["input_ids"] if inputs is None else inputs
         options = {"generation_config": self.generation_config, **kwargs}
-        kwargs["past_key_values"] = prompt_cache.reuse(input_ids, memory, options)
+        kwargs[CACHE] = prompt_cache.reuse(input_ids, memory, options)
         generated = super().generate(inputs, **kwargs)
         prompt_cache.keep(input_ids, memory, self.config.memory_token_id)
         return generated
@@ -171,6 +176,15 @@ class EmpathAVGenerationMixin(GenerationMixin):
             for label, token, length in continuations:
                 totals[:, label] = totals[:, label] + log_probs[:, token] / length
         return totals
+
+
+def with_known_cache_name(kwargs: dict) -> dict:
+    """Keyword arguments with the KV cache under the name that the installed transformers reads."""
+    given = {name: kwargs[name] for name in CACHE_NAMES if kwargs.get(name) is not None}
+    if len(given) > 1:
+        raise ValueError("Give the KV cache once: cache and past_key_values are two names for it.")
+    rest = {name: value for name, value in kwargs.items() if name not in CACHE_NAMES}
+    return rest | dict(zip([CACHE], given.values()))
 
 
 def given_inputs(values: dict, names: tuple[str, ...]) -> dict:

@@ -11,7 +11,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from .configuration_empathav import EmpathAVConfig
 from .conversation_memory_empathav import ConversationMemory
 from .emotion_extractor_empathav import AudioVisualEmotionExtractor
-from .generation_empathav import MEDIA_INPUTS, EmpathAVGenerationMixin, given_inputs
+from .generation_empathav import CACHE, MEDIA_INPUTS, EmpathAVGenerationMixin, given_inputs, with_known_cache_name
 from .mamba_compressor_empathav import MambaCompressor, compressor_fingerprint
 from .utterance_positions_empathav import find_role_starts
 
@@ -28,7 +28,7 @@ class EmpathAVPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
     # In bfloat16 Whisper's output changes by a tenth, and a channel's mean may be many times its standard deviation.
     _keep_in_fp32_modules_strict = ["audio_tower", "vision_tower", "channel_shift", "channel_scale"]
-    _skip_keys_device_placement = ["past_key_values", "memory"]
+    _skip_keys_device_placement = ["past_key_values", "cache", "memory"]
 
     @classmethod
     def from_pretrained(cls, *args, **kwargs):
@@ -136,7 +136,7 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
                 "Clips and history replace placeholders in input_ids: give input_ids, or insert the vectors into "
                 "inputs_embeds yourself."
             )
-        return self.language_model(inputs_embeds=inputs_embeds, **kwargs)
+        return self.language_model(inputs_embeds=inputs_embeds, **with_known_cache_name(kwargs))
 
     @staticmethod
     def _place(embeds: torch.Tensor, where: torch.Tensor, vectors: torch.Tensor | None, name: str) -> torch.Tensor:
@@ -245,6 +245,7 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.LongTensor | None = None,
+        cache: Cache | None = None,
         past_key_values: Cache | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
         input_features: torch.FloatTensor | None = None,
@@ -289,7 +290,9 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
                 Memory vectors of all rows in reading order (`memory.flat()`), in place of `memory` and history.
             labels (`torch.LongTensor` of shape `(batch, length)`, *optional*):
                 Target ids; -100 where there is no loss.
-            attention_mask, position_ids, past_key_values, inputs_embeds, use_cache, logits_to_keep:
+            cache or past_key_values (`Cache`, *optional*):
+                The KV cache, under either of its two names in transformers.
+            attention_mask, position_ids, inputs_embeds, use_cache, logits_to_keep:
                 As in other causal LMs of transformers. Pad on the left for generation.
 
         Raises:
@@ -299,6 +302,7 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
+            cache=cache,
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             input_features=input_features,
@@ -325,7 +329,7 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
+            **{CACHE: outputs[CACHE] if CACHE in outputs else None},
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )

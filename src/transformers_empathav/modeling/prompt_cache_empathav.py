@@ -34,7 +34,7 @@ class PromptCache:
             `DynamicCache`: the cropped cache.
 
         Raises:
-            `ValueError`: If there are several rows, beams or returned sequences, or `past_key_values` is given too.
+            `ValueError`: If there are several rows, beams or returned sequences, or a KV cache is given too.
         """
         config = options["generation_config"]
         several = [options.get(name) or getattr(config, name) or 1 for name in ("num_beams", "num_return_sequences")]
@@ -43,8 +43,8 @@ class PromptCache:
                 "A PromptCache is for one sequence of one conversation: use it with one row, one returned sequence "
                 "and without beams."
             )
-        if options.get("past_key_values") is not None:
-            raise ValueError("Give past_key_values or prompt_cache, not both.")
+        if options.get("past_key_values") is not None or options.get("cache") is not None:
+            raise ValueError("Give a KV cache or prompt_cache, not both.")
         common = self._common(input_ids[0].tolist()[:-1], memory)
         self.input_ids = self.input_ids[:common]  # in step with the cache, in case `generate` is interrupted
         self._cut(common)

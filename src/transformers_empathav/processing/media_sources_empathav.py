@@ -174,7 +174,7 @@ def open_media(name, file, limits):
         raise MediaError(f"{name}: the file is empty (0 bytes); record or download it again.")
     try:
         options = {"format_whitelist": f"{_VIDEO_FORMATS},{_AUDIO_FORMATS}", "protocol_whitelist": "none"}
-        container = av.open(file, options=options, metadata_errors="replace")
+        container = open_container(av, file, options)
     except av.error.FFmpegError:
         yield _open_photo(name, file, limits)
         return
@@ -183,6 +183,12 @@ def open_media(name, file, limits):
             check_limit(name, container.duration / 1e6, "s long", limits, "max_seconds")
         check_limit(name, size, "bytes", limits, "max_bytes")
         yield container
+
+
+def open_container(av, file, options):
+    """`av.open`; tags in another encoding are no error. PyAV 19 escapes such bytes by itself."""
+    asked = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+    return av.open(file, options=options, **asked)
 
 
 def _open_photo(name, file, limits):
