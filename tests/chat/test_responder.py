@@ -137,7 +137,8 @@ def test_the_way_of_a_clip_from_the_command_to_a_reply_enters_few_files(tiny, tm
         respond(tiny.model.config._name_or_path, [str(clip)], as_json=True)
     finally:
         sys.setprofile(None)
-    assert len(entered) <= 15, sorted(entered)
+    entered.add("processing/face_crop_empathav.py")  # this tiny processor has no cascade
+    assert len(entered) <= 15, "\n".join(sorted(entered))
     assert {"cli/respond.py", "chat/responder.py", "processing/media_empathav.py"} <= entered
 
 

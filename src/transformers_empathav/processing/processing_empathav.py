@@ -8,10 +8,9 @@ from pathlib import Path
 from transformers import BatchFeature, ProcessorMixin
 from transformers.utils import cached_file
 
-from .clip_features_empathav import encode_clips
 from .face_crop_empathav import FaceCropper
 from .history_empathav import encode_turns
-from .media_empathav import Clip, MediaLimits, load_clip
+from .media_empathav import Clip, MediaLimits, encode_clips, load_clip
 from .messages_empathav import ControlTokenEscape, MediaPart, Turn, is_conversation, pair_streams, parse_conversations
 from .prompt_empathav import PromptWriter, check_clip_places, fill_clip_places, fill_memory_places, memory_sizes
 

@@ -8,8 +8,7 @@ from datasets import Dataset
 from transformers.utils import logging
 
 from ..data.replies import text_of
-from ..processing.clip_features_empathav import encode_clips
-from ..processing.media_empathav import Clip
+from ..processing.media_empathav import Clip, encode_clips
 from ..processing.messages_empathav import MESSAGE_KEYS, parse_part, unread_keys
 from ..processing.processing_empathav import EmpathAVProcessor
 from .clip_features import ClipFeatures, stack_features

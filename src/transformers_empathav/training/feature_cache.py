@@ -15,8 +15,7 @@ from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from ..modeling.emotion_extractor_empathav import AudioVisualEmotionExtractor
-from ..processing.clip_features_empathav import encode_clips
-from ..processing.media_empathav import Clip, MediaError
+from ..processing.media_empathav import Clip, MediaError, encode_clips
 from ..processing.messages_empathav import MediaPart, parse_message
 from ..processing.processing_empathav import EmpathAVProcessor
 from .clip_features import ClipFeatures, read_entry, write_entry

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import frames, sound
-from transformers_empathav.processing.clip_features_empathav import encode_clips
-from transformers_empathav.processing.media_empathav import Clip
+from transformers_empathav.processing.media_empathav import Clip, encode_clips
 
 
 def encode_all(processor, *clips):
