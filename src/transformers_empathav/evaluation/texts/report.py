@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from ...emotion.text_classifier import EmotionScorer
-from ...measures.bootstrap import bootstrap_interval
-from ...measures.recognition import confusion_matrix, emotion_metrics, majority, uar_interval, weighted_f1
+from ...measures.recognition import (
+    confusion_matrix,
+    emotion_metrics,
+    majority,
+    uar_interval,
+    weighted_f1_interval,
+)
 from ...modeling.configuration_empathav import EMOTION_LABELS
 from .lexicon import lexicon_scores
 
@@ -28,13 +33,9 @@ def text_emotion_table(
     table = {}
     for name, scores in scorers.items():
         predicted = scores.argmax(axis=1)
-
-        def f1(index, predicted=predicted):
-            return weighted_f1(targets[index], predicted[index])
-
         table[name] = emotion_metrics(targets, scores) | {
             "uar_interval": uar_interval(targets, predicted, dialogues, draws=draws),
-            "weighted_f1_interval": bootstrap_interval(f1, dialogues, draws=draws),
+            "weighted_f1_interval": weighted_f1_interval(targets, predicted, dialogues, draws=draws),
         }
     return table
 
