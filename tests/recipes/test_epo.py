@@ -36,7 +36,7 @@ def recipe():
 
 def parse(recipe, *arguments):
     given = ["--config", str(TINY), "--disable_tqdm", "true", *map(str, arguments)]
-    return TrlParser((recipe.ScriptArguments, recipe.EPOConfig)).parse_args_and_config(given)
+    return TrlParser((recipe.AdapterArguments, recipe.PairArguments, recipe.EPOConfig)).parse_args_and_config(given)
 
 
 def command(launcher, *arguments):
@@ -111,8 +111,7 @@ def test_killed_and_resumed_it_is_the_uninterrupted_run(recipe, tmp_path):
 
 
 def test_json_lines_and_a_cache_of_features(recipe, tmp_path):
-    script, training = parse(recipe, *SHORT, "--output_dir", tmp_path / "made", "--max_steps", 1)
-    recipe.main(script, training)
+    recipe.main(*parse(recipe, *SHORT, "--output_dir", tmp_path / "made", "--max_steps", 1))
     clip = str(tmp_path / "made" / "tiny" / "clips" / "sad.mp4")
     rows = [pair("a", [{"type": "video", "path": clip}], emotional_distance=0.5), pair("b", emotional_distance=0.1)]
     rows[1]["prompt"][0]["content"] = "plain words"
@@ -129,7 +128,7 @@ def test_json_lines_and_a_cache_of_features(recipe, tmp_path):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("[ed]po_*.yaml")), ids=lambda path: path.stem)
 def test_the_configurations_are_understood(recipe, path):
-    parser = TrlParser((recipe.ScriptArguments, recipe.EPOConfig))
+    parser = TrlParser((recipe.AdapterArguments, recipe.PairArguments, recipe.EPOConfig))
     # Precisions of a GPU are refused where there is none.
-    script, training = parser.parse_args_and_config(["--config", str(path), "--use_cpu", "true"])
-    assert training.check_modalities and (script.tiny or script.checkpoint)
+    adapter, _, training = parser.parse_args_and_config(["--config", str(path), "--use_cpu", "true"])
+    assert training.check_modalities and (adapter.tiny or adapter.checkpoint)

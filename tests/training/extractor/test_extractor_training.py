@@ -10,7 +10,7 @@ from transformers_empathav.testing.tiny import tiny_model
 from transformers_empathav.training.disturbance import Disturbance
 from transformers_empathav.training.extractor.dataset import EmotionCollator, EmotionDataset, fit_features
 from transformers_empathav.training.extractor.objective import EmotionTraining
-from transformers_empathav.training.extractor.trainer import EmotionTrainer, balanced_weights
+from transformers_empathav.training.extractor.trainer import EmotionTrainer
 from transformers_empathav.training.feature_cache import FeatureCache
 
 
@@ -134,7 +134,7 @@ def test_before_the_language_model_is_asked_vectors_lean_towards_the_words(model
     training, batch = EmotionTraining(model).eval(), batch_of(model, processor, MIXED)
     words = model.get_input_embeddings()(torch.tensor(model.config.emotion_label_ids[5])).mean(dim=0)
     vectors = words.expand(int(batch["clips"].sum()), model.config.num_query_tokens, -1)
-    assert training.nearest(vectors, batch["clips"]).argmax(dim=1).tolist() == [5] * len(MIXED)
+    assert training.word_scores(vectors, batch["clips"]).argmax(dim=1).tolist() == [5] * len(MIXED)
 
 
 def test_resuming_is_going_on(processor, tmp_path):
@@ -195,13 +195,6 @@ def test_features_are_centred_and_brought_to_unit_spread(model, processor):
     heard = torch.cat(heard)
     assert heard.mean(dim=0).abs().max() < 1e-2
     assert (heard.std(dim=0, correction=0) - 1).abs().max() < 1e-2
-
-
-def test_rare_emotions_weigh_more_and_missing_ones_are_refused(model):
-    weights = balanced_weights([0, 0, 0, 1, 2, 3, 4, 5, 6], model.config)
-    assert float(weights[0] * 3) == pytest.approx(float(weights[1]))
-    with pytest.raises(ValueError, match="No clip .* shows surprised"):
-        balanced_weights([0, 1, 2, 3, 4, 5], model.config)
 
 
 def test_one_stream_alone_and_none_at_all(model, processor):
