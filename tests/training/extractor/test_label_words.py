@@ -8,6 +8,7 @@ from helpers import short_labels, wake
 from transformers_empathav.testing.tiny import tiny_model
 from transformers_empathav.training.extractor import label_words
 from transformers_empathav.training.extractor.label_words import (
+    find_words,
     learn_words,
     load_words,
     save_words,
