@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ...modeling.face_encoder_empathav import FaceEncoder
 from ...modeling.modeling_empathav import EmpathAVForCausalLM
 from ...processing.processing_empathav import EmpathAVProcessor
 from ...training.clip_features import ClipFeatures
@@ -63,19 +64,18 @@ def face_network(model: EmpathAVForCausalLM, rows: list[list[ClipFeatures]]) -> 
     Returns:
         `np.ndarray`, or `None` where the vision encoder has no classifier of these labels.
     """
-    tower = model.model.extractor.vision_tower
-    classifier = getattr(tower, "classifier", None)
-    if classifier is None or list(tower.config.id2label.values()) != list(model.config.emotion_labels):
+    tower, labels = model.model.extractor.vision_tower, list(model.config.emotion_labels)
+    if not isinstance(tower, FaceEncoder) or list(tower.config.id2label.values()) != labels:
         return None
     found = []
     for windows in rows:
         seen = [window.video[-1].float() for window in windows if window.video is not None]
         if not seen:
-            found.append(torch.full((len(model.config.emotion_labels),), 1 / len(model.config.emotion_labels)))
+            found.append(torch.full((len(labels),), 1 / len(labels)))
             continue
-        maps = torch.cat(seen).transpose(1, 2).to(classifier.weight)  # (frames, width, patches)
+        maps = torch.cat(seen).transpose(1, 2).to(tower.classifier.weight)  # (frames, width, patches)
         side = round(maps.shape[-1] ** 0.5)
-        logits = classifier(maps.unflatten(2, (side, side))).mean((2, 3))
+        logits = tower.classifier(maps.unflatten(2, (side, side))).mean((2, 3))
         found.append(logits.softmax(dim=-1).mean(dim=0).cpu())
     return torch.stack(found).numpy()
 

@@ -1,4 +1,4 @@
-"""What a text emotion classifier is worth: measures on labelled texts, against baselines, with intervals."""
+"""The report of a text emotion classifier: measures on labelled texts, against baselines, with intervals."""
 
 import json
 import os
@@ -53,7 +53,10 @@ def write_text_report(
     Args:
         train, held_out (`dict[str, list[dict]]`):
             Labelled texts of each corpus that is reported; the shares of emotions in `train` are the first baseline.
-        facts (`dict`): What else is to be known: `trained_on`, `texts`, `seed`.
+        facts (`dict`): Of the training: `trained_on`, `texts`, `seed`.
+
+    Returns:
+        `dict`: What stands in `report.json`.
     """
     report = {**facts, "labels": list(EMOTION_LABELS), "corpora": {}, "confusion": {}}
     lines = [
