@@ -1,6 +1,5 @@
 """The compressor's recipe as users run it: a process, JSON lines of their own, stages that begin from one another."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from trl import TrlParser
 
+from helpers import load_recipe
 from transformers_empathav.testing.tiny import tiny_model
 
 
@@ -31,10 +31,7 @@ def folder(tmp_path, processor):
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("recipe_compressor", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_recipe("compressor")
 
 
 def parse(recipe, *given):

@@ -1,6 +1,5 @@
 """The recipe of EPO as users run it: from nothing to a model that answers, on two processes, killed and resumed."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -15,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoProcessor
 from trl import TrlParser
 
-from helpers import encode
+from helpers import encode, load_recipe
 from pairs import pair
 
 
@@ -28,10 +27,7 @@ SHORT = ("--max_steps", "4", "--eval_strategy", "no", "--report", "false", "--sa
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("recipe_epo", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_recipe("epo")
 
 
 def parse(recipe, *arguments):

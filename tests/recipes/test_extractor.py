@@ -1,6 +1,5 @@
 """The recipe of the extractor, from a folder of clips to a report and a trained part, on a tiny model."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 from safetensors.torch import load_file
 
 from clips import write_clip
-from helpers import short_labels, wake
+from helpers import load_recipe, short_labels, wake
 from transformers_empathav.checkpoint.trained_parts import load_part
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
 from transformers_empathav.testing.tiny import tiny_model
@@ -23,10 +22,7 @@ CONFIG = RECIPE.parent / "configs" / "extractor_smollm2-135m.yaml"
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("recipe_extractor", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_recipe("extractor")
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +122,7 @@ def test_the_configurations_are_understood(recipe):
 
 def test_disturbed_clips_are_judged_by_the_fold_that_did_not_train_on_them(recipe, place, capsys):
     run(recipe, place, "robust", "--folds", 2)
-    spec = importlib.util.spec_from_file_location("recipe_robustness", RECIPE.parent / "robustness.py")
-    robustness = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(robustness)
-
+    robustness = load_recipe("robustness")
     model = ModelArguments(str(place / "tiny"), llm_dtype="float32")
     robustness.main(model, robustness.RunArguments(str(place / "robust")))
 

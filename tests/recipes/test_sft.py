@@ -1,6 +1,5 @@
 """The recipe of response tuning: from nothing to a model that answers, JSON lines, and replies on demand."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoProcessor
 from trl import TrlParser
 
+from helpers import load_recipe
 from transformers_empathav.testing.conversations import save_tiny_checkpoint
 
 
@@ -24,10 +24,7 @@ TALK = [
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("recipe_sft", ROOT / "recipes" / "sft.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_recipe("sft")
 
 
 def parse(recipe, *arguments):

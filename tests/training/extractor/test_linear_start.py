@@ -85,6 +85,14 @@ def test_both_streams_and_copies_take_part(started):
     assert training.extractor.vision_statistics.weight.abs().sum() > 0
 
 
+def test_clips_that_are_all_alike_leave_the_start_as_it_is(started):
+    """Nothing moves in any of them, as in films without a face: there is nothing to tell emotions by."""
+    same = [item(number, EMOTIONS[number % 7], ("video", frames(1))) for number in range(7)]
+    training, dataset = started(same)
+    assert start_as_regression(training, dataset, 1.0) == {"video": pytest.approx(1 / 7)}
+    assert torch.isfinite(training.extractor.vision_statistics.bias).all()
+
+
 def test_emotions_that_do_not_occur_are_not_leant_towards(started):
     """Two emotions: the words of the other five are moved alike."""
     training, dataset = started([one for one in HEARD if one["messages"][0]["emotion"] in ("happy", "sad")])
