@@ -5,7 +5,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from helpers import frames, short_labels, sound, user, wake
+from helpers import frames, short_labels, sound, wake
+from labelled import EMOTIONS, labelled
 from transformers_empathav.testing.tiny import tiny_model
 from transformers_empathav.training.disturbance import Disturbance
 from transformers_empathav.training.extractor.dataset import EmotionCollator, EmotionDataset, fit_features
@@ -19,14 +20,7 @@ from transformers_empathav.training.extractor.objective import EmotionTraining
 from transformers_empathav.training.feature_cache import FeatureCache
 
 
-EMOTIONS = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
-
-
-def item(number, emotion, part):
-    return {"id": str(number), "messages": [user(part, emotion=emotion)]}
-
-
-HEARD = [item(number, EMOTIONS[number % 7], ("audio", sound(number, seconds=0.6))) for number in range(21)]
+HEARD = [labelled(number, EMOTIONS[number % 7], ("audio", sound(number, seconds=0.6))) for number in range(21)]
 
 
 @pytest.fixture
@@ -77,7 +71,7 @@ def test_words_have_codes_and_the_projection_changes_little(started):
 
 
 def test_both_streams_and_copies_take_part(started):
-    seen = [item(100 + number, EMOTIONS[number % 7], ("video", frames(number))) for number in range(14)]
+    seen = [labelled(100 + number, EMOTIONS[number % 7], ("video", frames(number))) for number in range(14)]
     training, dataset = started(HEARD[:14] + seen, copies=1)
     assert len(stream_statistics(dataset, "audio")[1]) == 28
     assert set(start_as_regression(training, dataset, 1.0)) == {"audio", "video"}
@@ -87,7 +81,7 @@ def test_both_streams_and_copies_take_part(started):
 
 def test_clips_that_are_all_alike_leave_the_start_as_it_is(started):
     """Nothing moves in any of them, as in films without a face: there is nothing to tell emotions by."""
-    same = [item(number, EMOTIONS[number % 7], ("video", frames(1))) for number in range(7)]
+    same = [labelled(number, EMOTIONS[number % 7], ("video", frames(1))) for number in range(7)]
     training, dataset = started(same)
     assert start_as_regression(training, dataset, 1.0) == {"video": pytest.approx(1 / 7)}
     assert torch.isfinite(training.extractor.vision_statistics.bias).all()
