@@ -11,7 +11,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "src/transformers_empathav/
 
 EXTRAS = {
     "face": ["opencv-contrib-python-headless"],
-    "train": ["trl>=1.16", "tensorboard"],
+    "train": ["trl>=1.16", "tensorboard", "scipy", "scikit-learn"],
     "eval": ["evaluate", "sacrebleu", "rouge-score", "nltk", "scipy", "scikit-learn", "matplotlib", "krippendorff"],
     "app": ["gradio"],
     "cuda": ["mamba-ssm; sys_platform == 'linux'", "causal-conv1d; sys_platform == 'linux'"],

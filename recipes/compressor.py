@@ -23,11 +23,10 @@ import torch
 from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
-from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
 from transformers_empathav.checkpoint.trained_parts import load_part, part_file, renew_part, save_part
 from transformers_empathav.data.dialogues.corpus import load_corpus
 from transformers_empathav.data.dialogues.windows import windows
-from transformers_empathav.training.callbacks import DivergenceCallback, ThroughputCallback
+from transformers_empathav.training.arguments import ModelArguments, resume_from
 from transformers_empathav.training.compressor.collator import ReconstructionCollator
 from transformers_empathav.training.compressor.reconstruction import Reconstruction
 from transformers_empathav.training.compressor.spelling import Spelling
@@ -35,12 +34,13 @@ from transformers_empathav.training.compressor.trainer import CompressorTrainer
 
 
 @dataclass
-class ScriptArguments:
-    checkpoint: str = field(metadata={"help": "EmpathAV checkpoint whose compressor is trained."})
+class LessonArguments:
+    """What the compressor learns, and from which conversations."""
+
     corpora: list[str] = field(default_factory=lambda: ["meld"], metadata={"help": "Corpora to train on."})
     eval_corpus: str = field(default="meld", metadata={"help": "Corpus whose dev split is evaluated."})
     objective: Literal["spelling", "reconstruction"] = field(
-        default="reconstruction", metadata={"help": "What is learnt: see Spelling and Reconstruction."}
+        default="reconstruction", metadata={"help": "What is learned: see Spelling and Reconstruction."}
     )
     utterances: int = field(default=1, metadata={"help": "Messages in a window, at most: 1 for single utterances."})
     max_tokens: int = field(default=64, metadata={"help": "Longest message, in tokens."})
@@ -49,42 +49,32 @@ class ScriptArguments:
     compressor: str | None = field(
         default=None, metadata={"help": "Trained compressor to go on with, a safetensors file; else begun anew."}
     )
-    llm_dtype: str = field(
-        default="bfloat16", metadata={"help": "Of the frozen weights; float32 where a CPU is faster in it."}
-    )
-    attn_implementation: str | None = field(
-        default=None, metadata={"help": "Of the language model; eager where the backward pass of sdpa is slow."}
-    )
 
 
-def main(script: ScriptArguments, training: TrainingArguments):
+def main(loaded: ModelArguments, lesson: LessonArguments, training: TrainingArguments):
     logging.basicConfig(level=logging.INFO)
     set_seed(training.seed)
-    model = EmpathAVForCausalLM.from_pretrained(script.checkpoint, dtype=getattr(torch, script.llm_dtype))
-    processor = EmpathAVProcessor.from_pretrained(script.checkpoint)
-    if script.attn_implementation is not None:
-        model.model.language_model.set_attn_implementation(script.attn_implementation)
-    lesson = {"spelling": Spelling, "reconstruction": Reconstruction}[script.objective](model)
-    if script.compressor is not None:
-        load_part(model, "compressor", script.compressor)
+    model, processor = loaded.load()
+    module = {"spelling": Spelling, "reconstruction": Reconstruction}[lesson.objective](model)
+    if lesson.compressor is not None:
+        load_part(model, "compressor", lesson.compressor)
     else:
         renew_part(model, "compressor", processor.tokenizer)
         model.model.compressor.open()
 
-    conversations = [item for name in script.corpora for item in load_corpus(name, "train")]
-    held_out = load_corpus(script.eval_corpus, "dev")
+    conversations = [item for name in lesson.corpora for item in load_corpus(name, "train")]
+    held_out = load_corpus(lesson.eval_corpus, "dev")
     trainer = CompressorTrainer(
-        model=lesson,
+        model=module,
         args=training,
-        train_dataset=windows(conversations, script.utterances, seed=training.seed, vary=True),
-        eval_dataset=windows(held_out, script.utterances)[: script.eval_windows],
-        data_collator=ReconstructionCollator(processor, script.max_tokens, emotions=script.emotions),
-        callbacks=[ThroughputCallback(), DivergenceCallback()],
+        train_dataset=windows(conversations, lesson.utterances, seed=training.seed, vary=True),
+        eval_dataset=windows(held_out, lesson.utterances)[: lesson.eval_windows],
+        data_collator=ReconstructionCollator(processor, lesson.max_tokens, emotions=lesson.emotions),
     )
-    trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    trainer.train(resume_from_checkpoint=resume_from(training))
     if trainer.is_world_process_zero():
         save_part(model, "compressor", Path(training.output_dir) / part_file("compressor"), dtype=torch.bfloat16)
 
 
 if __name__ == "__main__":
-    main(*TrlParser((ScriptArguments, TrainingArguments)).parse_args_and_config())
+    main(*TrlParser((ModelArguments, LessonArguments, TrainingArguments)).parse_args_and_config())

@@ -28,7 +28,6 @@ from pathlib import Path
 
 from datasets import Dataset
 from transformers import AutoTokenizer, DataCollatorWithPadding, TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 from trl import TrlParser
 
 from transformers_empathav.checkpoint.minilm import fetch_minilm
@@ -37,8 +36,10 @@ from transformers_empathav.data.dialogues.labelled_texts import labelled_texts
 from transformers_empathav.emotion.scorer_part import PART_FILE, assemble_scorer, open_scorer, save_scorer
 from transformers_empathav.emotion.text_classifier import EmotionScorer
 from transformers_empathav.evaluation.texts.report import write_text_report
-from transformers_empathav.training.callbacks import DivergenceCallback, ThroughputCallback
-from transformers_empathav.training.scorer.trainer import ScorerTrainer, balanced_weights
+from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
+from transformers_empathav.training.arguments import resume_from
+from transformers_empathav.training.class_weights import balanced_weights
+from transformers_empathav.training.scorer.trainer import ScorerTrainer
 
 
 @dataclass
@@ -87,11 +88,9 @@ def main(script: ScriptArguments, training: TrainingArguments):
         args=training,
         train_dataset=Dataset.from_dict({**encoded, "labels": labels}),
         data_collator=DataCollatorWithPadding(tokenizer),
-        callbacks=[ThroughputCallback(), DivergenceCallback()],
-        class_weights=balanced_weights(labels) if script.class_weights else None,
+        class_weights=balanced_weights(labels, EMOTION_LABELS) if script.class_weights else None,
     )
-    there = get_last_checkpoint(output) if output.is_dir() else None
-    trainer.train(resume_from_checkpoint=there if training.resume_from_checkpoint else None)
+    trainer.train(resume_from_checkpoint=resume_from(training))
     if not trainer.is_world_process_zero():
         return
     save_scorer(model, output / PART_FILE, script.encoder)

@@ -18,24 +18,22 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from accelerate import PartialState
 from datasets import Dataset
 from transformers import set_seed
 from trl import TrlParser
 
-from transformers_empathav.testing.conversations import save_tiny_checkpoint, tiny_conversations
+from transformers_empathav.testing.conversations import save_tiny_run
 from transformers_empathav.training.adapters import (
     AdapterArguments,
     feature_cache,
     finish,
     load_base,
-    resume_from,
     with_adapter,
 )
-from transformers_empathav.training.callbacks import DivergenceCallback, ThroughputCallback
+from transformers_empathav.training.arguments import resume_from
 from transformers_empathav.training.epo.config import EPOConfig
 from transformers_empathav.training.epo.pairs import load_pairs, named_pairs
-from transformers_empathav.training.epo.scores import pair_scores, preference_summary
+from transformers_empathav.training.epo.scores import preferences
 from transformers_empathav.training.epo.trainer import EPOTrainer
 
 
@@ -43,7 +41,9 @@ NAMES = {"right": "chosen", "wrong": "rejected"}
 
 
 @dataclass
-class ScriptArguments(AdapterArguments):
+class PairArguments:
+    """Pairs of replies, to train on and to measure by."""
+
     pairs: list[str] = field(
         default_factory=list, metadata={"help": "Pairs to train on: directories, files, Hub ids."}
     )
@@ -56,51 +56,35 @@ class ScriptArguments(AdapterArguments):
     )
 
 
-def main(script: ScriptArguments, training: EPOConfig):
+def main(adapter: AdapterArguments, data: PairArguments, training: EPOConfig):
     logging.basicConfig(level=logging.INFO)
     set_seed(training.seed)
-    if script.tiny:
-        trained, held_out = make_tiny(script, Path(training.output_dir) / "tiny")
+    if adapter.tiny:
+        adapter.checkpoint, rows = save_tiny_run(Path(training.output_dir) / "tiny")
+        rows = [{NAMES.get(key, key): value for key, value in row.items()} for row in rows]
+        trained, held_out = Dataset.from_list(rows[:32]), {"pairs": Dataset.from_list(rows[32:])}
     else:
-        trained = load_pairs(script.pairs)
-        held_out = named_pairs(script.eval_pairs, script.eval_rows)
-    if script.report and not held_out:
+        trained, held_out = load_pairs(data.pairs), named_pairs(data.eval_pairs, data.eval_rows)
+    if data.report and not held_out:
         raise ValueError("There are no held-out pairs to report on: name them under `eval_pairs`.")
-    model, processor = load_base(script, training.push_to_hub)
+    model, processor = load_base(adapter, training.push_to_hub)
     trainer = EPOTrainer(
-        model=model if script.adapter is None else with_adapter(model, script),
-        peft_config=script.lora() if script.adapter is None else None,
+        model=model if adapter.adapter is None else with_adapter(model, adapter),
+        peft_config=adapter.lora() if adapter.adapter is None else None,
         args=training,
         train_dataset=trained,
         eval_dataset=held_out or None,
         processing_class=processor,
-        cache=feature_cache(model, processor, script.cache),
-        callbacks=[ThroughputCallback(), DivergenceCallback()],
+        cache=feature_cache(model, processor, adapter.cache),
     )
-    report = {}
-    if script.report:
-        report["before"] = preferences(trainer)
+    before = preferences(trainer) if data.report else None
     trainer.train(resume_from_checkpoint=resume_from(training))
-    finish(trainer, processor, script.checkpoint if script.merge else None)
-    if script.report:
-        report["after"] = preferences(trainer)
+    finish(trainer, processor, adapter.checkpoint if adapter.merge else None)
+    if data.report:
+        report = {"before": before, "after": preferences(trainer)}
         if trainer.is_world_process_zero():
             Path(training.output_dir, "preference.json").write_text(json.dumps(report, indent=1))
 
 
-def preferences(trainer: EPOTrainer) -> dict:
-    """Accuracies of each set of held-out pairs."""
-    return {name: preference_summary(pair_scores(trainer, pairs)) for name, pairs in trainer.eval_dataset.items()}
-
-
-def make_tiny(script: ScriptArguments, folder: Path) -> tuple[Dataset, dict[str, Dataset]]:
-    """A tiny random checkpoint and synthetic pairs with clips, in `folder`."""
-    with PartialState().main_process_first():
-        script.checkpoint = str(save_tiny_checkpoint(folder))
-        rows = tiny_conversations(folder / "clips", 40)
-    rows = [{NAMES.get(key, key): value for key, value in row.items()} for row in rows]
-    return Dataset.from_list(rows[:32]), {"pairs": Dataset.from_list(rows[32:])}
-
-
 if __name__ == "__main__":
-    main(*TrlParser((ScriptArguments, EPOConfig)).parse_args_and_config())
+    main(*TrlParser((AdapterArguments, PairArguments, EPOConfig)).parse_args_and_config())

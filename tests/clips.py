@@ -5,6 +5,9 @@ from fractions import Fraction
 import av
 import numpy as np
 
+from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
+from transformers_empathav.processing.messages_empathav import parse_messages
+
 
 CLOCK = 30_000  # ticks per second of the frames' timestamps
 
@@ -69,6 +72,22 @@ def write_clip(
         for packet in sorted(packets, key=lambda packet: float((packet.dts or 0) * packet.time_base)):
             container.mux(packet)
     return path
+
+
+def touch(folder, *names):
+    """Makes empty files in `folder` and below, and gives the folder."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+def only_message(item):
+    """The one message of a labelled clip, which the processor can read."""
+    (message,) = item["messages"]
+    parse_messages([message], EMOTION_LABELS)
+    return message
 
 
 def tone(seconds, rate, channels=1, frequency=440.0):

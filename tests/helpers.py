@@ -1,7 +1,22 @@
 """Small things that many tests share."""
 
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import torch
+
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+def load_recipe(name: str) -> ModuleType:
+    """A recipe as a module, its `main` not run."""
+    spec = importlib.util.spec_from_file_location(f"recipe_{name}", RECIPES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def relative_error(a: torch.Tensor, b: torch.Tensor) -> float:

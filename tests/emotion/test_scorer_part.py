@@ -1,4 +1,4 @@
-"""The scorer's training: what counts as labelled, what moves, and the small file that holds it."""
+"""The scorer's trained part: what moves in training, and the small file that holds it."""
 
 import numpy as np
 import pytest
@@ -6,33 +6,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from texts import write_encoder
-from transformers_empathav.data.dialogues.labelled_texts import labelled_texts
 from transformers_empathav.emotion.scorer_part import assemble_scorer, open_scorer, save_scorer, scorer_directory
 from transformers_empathav.emotion.text_classifier import EmotionScorer
-from transformers_empathav.training.scorer.trainer import balanced_weights
-
-
-def test_only_messages_with_words_and_an_emotion_count():
-    talk = {
-        "id": "talk",
-        "messages": [
-            {"role": "user", "content": " Oh no ", "emotion": "sad"},
-            {"role": "assistant", "content": "What happened?"},
-            {"role": "user", "content": " ", "emotion": "sad"},
-            {"role": "user", "content": [{"type": "text", "text": "Again?"}], "emotion": "sad"},
-            {"role": "user", "content": "Great!", "emotion": "happy"},
-        ],
-    }
-    rows = [
-        {"text": text, "label": label, "dialogue": "talk"}
-        for text, label in (("Oh no", 5), ("Again?", 5), ("Great!", 3))
-    ]
-    assert labelled_texts([talk]) == rows
-    assert labelled_texts([talk, talk], most=1) == [rows[0], rows[2]]
-
-
-def test_weights_by_hand():
-    assert balanced_weights([0, 0, 0, 5]).tolist() == pytest.approx([4 / 6, 0, 0, 0, 0, 2, 0])
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The scorer's recipe: JSON lines of one's own, a small file, a stock model directory, its configuration."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 from safetensors.torch import load_file
 from trl import TrlParser
 
+from helpers import load_recipe
 from texts import write_encoder
 from transformers_empathav.emotion.text_classifier import EmotionScorer
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
@@ -29,10 +29,7 @@ def folder(tmp_path):
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("recipe_emotion_scorer", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_recipe("emotion_scorer")
 
 
 def run(recipe, **options):

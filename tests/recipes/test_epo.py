@@ -1,6 +1,5 @@
 """The recipe of EPO as users run it: from nothing to a model that answers, on two processes, killed and resumed."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -15,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoProcessor
 from trl import TrlParser
 
-from helpers import encode
+from helpers import encode, load_recipe
 from pairs import pair
 
 
@@ -28,15 +27,12 @@ SHORT = ("--max_steps", "4", "--eval_strategy", "no", "--report", "false", "--sa
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("recipe_epo", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_recipe("epo")
 
 
 def parse(recipe, *arguments):
     given = ["--config", str(TINY), "--disable_tqdm", "true", *map(str, arguments)]
-    return TrlParser((recipe.ScriptArguments, recipe.EPOConfig)).parse_args_and_config(given)
+    return TrlParser((recipe.AdapterArguments, recipe.PairArguments, recipe.EPOConfig)).parse_args_and_config(given)
 
 
 def command(launcher, *arguments):
@@ -111,8 +107,7 @@ def test_killed_and_resumed_it_is_the_uninterrupted_run(recipe, tmp_path):
 
 
 def test_json_lines_and_a_cache_of_features(recipe, tmp_path):
-    script, training = parse(recipe, *SHORT, "--output_dir", tmp_path / "made", "--max_steps", 1)
-    recipe.main(script, training)
+    recipe.main(*parse(recipe, *SHORT, "--output_dir", tmp_path / "made", "--max_steps", 1))
     clip = str(tmp_path / "made" / "tiny" / "clips" / "sad.mp4")
     rows = [pair("a", [{"type": "video", "path": clip}], emotional_distance=0.5), pair("b", emotional_distance=0.1)]
     rows[1]["prompt"][0]["content"] = "plain words"
@@ -129,7 +124,7 @@ def test_json_lines_and_a_cache_of_features(recipe, tmp_path):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("[ed]po_*.yaml")), ids=lambda path: path.stem)
 def test_the_configurations_are_understood(recipe, path):
-    parser = TrlParser((recipe.ScriptArguments, recipe.EPOConfig))
+    parser = TrlParser((recipe.AdapterArguments, recipe.PairArguments, recipe.EPOConfig))
     # Precisions of a GPU are refused where there is none.
-    script, training = parser.parse_args_and_config(["--config", str(path), "--use_cpu", "true"])
-    assert training.check_modalities and (script.tiny or script.checkpoint)
+    adapter, _, training = parser.parse_args_and_config(["--config", str(path), "--use_cpu", "true"])
+    assert training.check_modalities and (adapter.tiny or adapter.checkpoint)

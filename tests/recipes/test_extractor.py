@@ -1,18 +1,19 @@
 """The recipe of the extractor, from a folder of clips to a report and a trained part, on a tiny model."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
-from trl import TrlParser
 
 from clips import write_clip
-from helpers import short_labels, wake
+from helpers import load_recipe, short_labels, wake
 from transformers_empathav.checkpoint.trained_parts import load_part
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
 from transformers_empathav.testing.tiny import tiny_model
+from transformers_empathav.training.arguments import ModelArguments, parse_groups
+from transformers_empathav.training.extractor.arguments import ExtractorArguments
+from transformers_empathav.training.extractor.learner import ExtractorLearner
 
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "extractor.py"
@@ -21,10 +22,7 @@ CONFIG = RECIPE.parent / "configs" / "extractor_smollm2-135m.yaml"
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("recipe_extractor", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_recipe("extractor")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +50,7 @@ def run(recipe, place, output, *arguments):
     given += ["--output_dir", place / output, "--llm_dtype", "float32", "--num_train_epochs", 1, "--use_cpu"]
     given += ["--per_device_train_batch_size", 14, "--report_to", "none", "--remove_unused_columns", "false"]
     given += ["--max_unreadable", 0.05, "--bf16", "false", "--disable_tqdm", "true", "--copies", 1, *arguments]
-    recipe.main(*TrlParser((recipe.ScriptArguments, recipe.TrainingArguments)).parse_args_and_config(map(str, given)))
+    recipe.main(parse_groups(ExtractorArguments, [*map(str, given)]))
     return place / output
 
 
@@ -110,20 +108,23 @@ def test_a_label_map_that_does_not_say_what_to_do_is_refused(recipe, place):
         run(recipe, place, "none", "--label_map", "calm")
 
 
-def test_the_configuration_is_understood(recipe):
-    script, training = TrlParser((recipe.ScriptArguments, recipe.TrainingArguments)).parse_args_and_config(
-        ["--config", str(CONFIG)]
-    )
-    assert script.corpora == ["ravdess_audio"] and not training.remove_unused_columns
+def test_the_configurations_are_understood(recipe):
+    files = sorted(map(str, (CONFIG.parent / "extractor_choices").glob("*.yaml")))
+    arguments = parse_groups(ExtractorArguments, ["--config", str(CONFIG), "--choose_from", *files])
+    assert arguments.clips.corpora == ["ravdess_audio"] and not arguments.training.remove_unused_columns
+    assert recipe.read_choices(arguments) == {
+        "rate_1e-4": {"learning_rate": 1e-4},
+        "rate_3e-4": {"learning_rate": 3e-4},
+        "rate_3e-4_one_epoch": {"learning_rate": 3e-4, "num_train_epochs": 1},
+        "rate_3e-5": {"learning_rate": 3e-5},
+    }
 
 
 def test_disturbed_clips_are_judged_by_the_fold_that_did_not_train_on_them(recipe, place, capsys):
     run(recipe, place, "robust", "--folds", 2)
-    spec = importlib.util.spec_from_file_location("recipe_robustness", RECIPE.parent / "robustness.py")
-    robustness = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(robustness)
-
-    robustness.main(robustness.ScriptArguments(str(place / "robust"), str(place / "tiny"), llm_dtype="float32"))
+    robustness = load_recipe("robustness")
+    model = ModelArguments(str(place / "tiny"), llm_dtype="float32")
+    robustness.main(model, robustness.RunArguments(str(place / "robust")))
 
     found = json.loads((place / "robust" / "robustness.json").read_text())
     report = json.loads((place / "robust" / "report.json").read_text())
@@ -134,43 +135,50 @@ def test_disturbed_clips_are_judged_by_the_fold_that_did_not_train_on_them(recip
     assert (place / "robust" / "robustness.png").stat().st_size > 1000
 
     with pytest.raises(ValueError, match="--folds"):
-        robustness.main(robustness.ScriptArguments(str(place), str(place / "tiny")))
+        robustness.main(model, robustness.RunArguments(str(place)))
 
 
 def test_settings_are_chosen_on_training_speakers_alone(recipe, place, monkeypatch):
     heard, chosen = [], []
-    train = recipe.train
+    train = ExtractorLearner.train
 
-    def spied(script, training, wrapped, cache, items):
+    def spied(learner, arguments, items):
         heard.append({item["messages"][-1]["speaker"] for item in items})
-        chosen.append((script.statistics_gain, training.weight_decay, training.num_train_epochs))
-        return train(script, training, wrapped, cache, items)
+        trainer = train(learner, arguments, items)
+        dropout = learner.module.modality_dropout
+        chosen.append((arguments.learning.statistics_gain, trainer.args.weight_decay, dropout))
+        return trainer
 
-    monkeypatch.setattr(recipe, "train", spied)
-    choices = ["statistics_gain=1 weight_decay=0.5", "statistics_gain=3 weight_decay=0.25"]
-    arguments = ["--folds", 2, "--choice_folds", 2, "--warmup_epochs", 2, "--choices", *choices]
+    monkeypatch.setattr(ExtractorLearner, "train", spied)
+    settings = {"small": (1, 0.5, 0.0), "large": (3, 0.25, 1.0)}
+    for name, values in settings.items():
+        lines = zip(("statistics_gain", "weight_decay", "modality_dropout"), values)
+        (place / f"{name}.yaml").write_text("".join(f"{setting}: {value}\n" for setting, value in lines))
+    files = [place / f"{name}.yaml" for name in settings]
+    arguments = ["--folds", 2, "--choice_folds", 2, "--warmup_epochs", 2, "--choose_from", *files]
     output = run(recipe, place, "chosen", *arguments)
     assert heard == [*[{"s3"}, {"s1"}] * 2, {"s1", "s3"}, *[{"s2"}, {"s0"}] * 2, {"s0", "s2"}]
     for fold in range(2):
         found = json.loads((output / f"fold{fold}" / "choice.json").read_text())
-        assert set(found) == set(choices)
-        best = max(choices, key=found.get)
+        assert set(found) == set(settings) and found["small"]["settings"]["weight_decay"] == 0.5
+        best = max(settings, key=lambda name: found[name]["uar"])
         *tried, final = chosen[5 * fold : 5 * fold + 5]
-        assert tried == [(1, 0.5, 1)] * 2 + [(3, 0.25, 1)] * 2
-        assert final == ({choices[0]: (1, 0.5, 1), choices[1]: (3, 0.25, 1)}[best])
+        assert tried == [settings["small"]] * 2 + [settings["large"]] * 2
+        assert final == settings[best]
     # What was chosen is not chosen again, and training begins where it would have begun without a choice.
     (output / "fold1" / "predictions.json").unlink()
     heard.clear()
     run(recipe, place, "chosen", *arguments, "--resume_from_checkpoint", "true")
     assert heard == [{"s0", "s2"}]
-    settings = [word for pair in best.split() for word in f"--{pair}".split("=")]
-    run(recipe, place, "alone", "--folds", 2, "--warmup_epochs", 2, *settings)
+    given = [word for line in (place / f"{best}.yaml").read_text().splitlines() for word in f"--{line}".split(": ")]
+    run(recipe, place, "alone", "--folds", 2, "--warmup_epochs", 2, *given)
     first, second = (
         json.loads((place / run / "fold1" / "predictions.json").read_text()) for run in ("chosen", "alone")
     )
     assert first == second
-
-
-def test_a_choice_of_something_else_is_refused(recipe, place):
-    with pytest.raises(ValueError, match="colour=2 is no number of this recipe"):
-        run(recipe, place, "none", "--choices", "copies=1 colour=2")
+    # A file that has changed since is judged anew.
+    (output / "fold1" / "predictions.json").unlink()
+    (place / "small.yaml").write_text("weight_decay: 0.75\n")
+    heard.clear()
+    run(recipe, place, "chosen", *arguments, "--resume_from_checkpoint", "true")
+    assert heard == [{"s2"}, {"s0"}, {"s0", "s2"}]

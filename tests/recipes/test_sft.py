@@ -1,6 +1,5 @@
 """The recipe of response tuning: from nothing to a model that answers, JSON lines, and replies on demand."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoProcessor
 from trl import TrlParser
 
+from helpers import load_recipe
 from transformers_empathav.testing.conversations import save_tiny_checkpoint
 
 
@@ -24,14 +24,11 @@ TALK = [
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("recipe_sft", ROOT / "recipes" / "sft.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_recipe("sft")
 
 
 def parse(recipe, *arguments):
-    parser = TrlParser((recipe.ScriptArguments, recipe.TrainingArguments))
+    parser = TrlParser((recipe.AdapterArguments, recipe.ReplyArguments, recipe.TrainingArguments))
     return parser.parse_args_and_config([*map(str, arguments)])
 
 
@@ -54,30 +51,22 @@ def test_json_lines_of_ones_own_and_the_emotion_of_the_reply_in_the_prompt(recip
     options += ["--eval_corpus", tmp_path / "talks.jsonl", "--output_dir", tmp_path / "out"]
     options += ["--llm_dtype", "float32", "--max_steps", 1, "--use_cpu", "true", "--report_to", "none"]
     options += ["--remove_unused_columns", "false", "--save_strategy", "no", "--disable_tqdm", "true"]
-    script, training = parse(recipe, *options, "--emotion_tags", "true")
-    tagged = recipe.rows(script, script.corpora, "train")
-    assert [row["id"] for row in tagged] == ["talk-1", "talk-1"]  # the other reply has no label
-    assert tagged[0]["prompt"][-1]["content"].startswith("I lost my job\n(Reply") and "[sad]" in str(
-        tagged[0]["prompt"]
-    )
-    recipe.main(script, training)
+    options += ["--emotion_tags", "true"]
+    recipe.main(*parse(recipe, *options))
     assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
+    # Of the two talks one reply each has no label: a classifier names its emotion, and then it is trained on.
+    asked = []
     monkeypatch.setattr(recipe, "scorer_directory", str)
-    monkeypatch.setattr(recipe, "EmotionScorer", lambda path: lambda texts: np.eye(7)[[3] * len(texts)])  # happy
-    guessed, _ = parse(recipe, *options, "--emotion_tags", "true", "--tag_scorer", "any")
-    tagged = recipe.rows(guessed, guessed.corpora, "train")
-    said = [row["prompt"][-1]["content"] for row in tagged if row["id"] == "talk-1"]
-    assert all("[sad]" in words for words in said)  # a person's label is never overruled
-    assert all("[happy]" in row["prompt"][-1]["content"] for row in tagged if row["id"] == "talk-3")
-    assert len(tagged) == 4 and len(recipe.rows(guessed, guessed.corpora, "train", 3)) == 3
-    plain, _ = parse(recipe, *options)
-    assert len(recipe.rows(plain, plain.corpora, "train")) == 4
-    (tmp_path / "talks.jsonl").write_text(json.dumps({"messages": TALK[2:]}) + "\n")
-    with pytest.raises(ValueError, match="no reply to train on.* or a tag_scorer"):
-        recipe.rows(script, script.corpora, "train")
+    monkeypatch.setattr(recipe, "EmotionScorer", lambda path: lambda texts: asked.extend(texts) or happy(texts))
+    recipe.main(*parse(recipe, *options, "--tag_scorer", "any"))
+    assert asked == ["Of course"] * 4
+
+
+def happy(texts):
+    return np.eye(7)[[3] * len(texts)]
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("sft_*.yaml")), ids=lambda path: path.stem)
 def test_the_configurations_are_understood(recipe, path):
-    script, training = parse(recipe, "--config", path, "--use_cpu", "true")
-    assert not training.remove_unused_columns and (script.tiny or script.checkpoint)
+    adapter, _, training = parse(recipe, "--config", path, "--use_cpu", "true")
+    assert not training.remove_unused_columns and (adapter.tiny or adapter.checkpoint)

@@ -17,7 +17,7 @@ from helpers import encode, user, wake
 from pairs import pair
 from transformers_empathav import EmpathAVForCausalLM
 from transformers_empathav.testing.tiny import tiny_model
-from transformers_empathav.training.adapters import AdapterArguments, finish, load_base, resume_from, with_adapter
+from transformers_empathav.training.adapters import AdapterArguments, finish, load_base, with_adapter
 from transformers_empathav.training.epo.config import EPOConfig
 from transformers_empathav.training.epo.trainer import EPOTrainer
 
@@ -130,20 +130,9 @@ def test_an_adapter_is_half_as_large_in_bfloat16_and_can_be_trained_on(trained, 
     assert config["base_model_name_or_path"] == "someone/base"
 
 
-def test_where_a_run_goes_on(tmp_path):
-    config = EPOConfig(str(tmp_path / "out"), use_cpu=True)
-    assert resume_from(config) is None
-    config.resume_from_checkpoint = "true"
-    assert resume_from(config) is None  # nothing is there: a first run
-    (tmp_path / "out" / "checkpoint-7").mkdir(parents=True)
-    assert resume_from(config) == str(tmp_path / "out" / "checkpoint-7")
-    config.resume_from_checkpoint = "elsewhere"
-    assert resume_from(config) == "elsewhere"
-
-
 def test_what_cannot_be_trained_on_or_published_is_refused_at_once(trained):
     folder, _ = trained
-    with pytest.raises(ValueError, match="name a `checkpoint`"):
+    with pytest.raises(ValueError, match="give one under `checkpoint`"):
         load_base(AdapterArguments())
     with pytest.raises(ValueError, match="give the Hub id of that checkpoint as `base_model`"):
         load_base(AdapterArguments(checkpoint=str(folder / "base")), push_to_hub=True)

@@ -9,8 +9,7 @@ from helpers import frames, relative_error, sound
 from transformers_empathav.data.clips.item import clip_item
 from transformers_empathav.processing.media_empathav import MediaError
 from transformers_empathav.testing.tiny import tiny_model
-from transformers_empathav.training.disturbance import Disturbance, add_noise
-from transformers_empathav.training.extractor.augmentation import drop_streams, mask_spans
+from transformers_empathav.training.disturbance import Disturbance
 from transformers_empathav.training.extractor.dataset import EmotionCollator
 from transformers_empathav.training.extractor.objective import EmotionTraining
 from transformers_empathav.training.feature_cache import FeatureCache, clip_parts
@@ -151,38 +150,6 @@ def test_a_copy_is_the_same_each_time_and_not_the_clip(model, processor, clip):
     cache = cache_of(model, processor, disturbance=Disturbance(max_speed=0.0))
     plain, first, again, other = (cache.load(clip, copy)[0].audio for copy in (0, 1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other) and not torch.equal(first, plain)
-
-
-def test_noise_has_the_ratio_that_was_asked_for():
-    wave = sound(1, seconds=2.0)
-    for snr, tilt in ((20.0, 0.0), (0.0, 1.0)):
-        noise = add_noise(wave, snr, np.random.default_rng(0), tilt) - wave
-        assert 10 * np.log10(np.mean(wave**2) / np.mean(noise**2)) == pytest.approx(snr, abs=0.1)
-    assert not add_noise(np.zeros(100, np.float32), 10.0, np.random.default_rng(0)).any()
-
-
-def test_speed_moves_pitch_and_length():
-    fast = [Disturbance(min_snr=90, max_snr=90)(sound(1), 16000, seed) for seed in range(4)]
-    assert len({len(wave) for wave in fast}) > 1 and all(0.9 < len(wave) / 16000 < 1.12 for wave in fast)
-
-
-def test_modality_dropout_leaves_every_clip_a_stream():
-    torch.manual_seed(0)
-    audio, video = torch.ones(2000), torch.ones(2000)
-    audio[:500], video[1500:] = 0, 0
-    heard, seen = drop_streams(audio, video, 0.5)
-    assert ((heard + seen) >= 1).all() and (heard <= audio).all() and (seen <= video).all()
-    lost = 1000 - int((heard * seen).sum())
-    assert 400 < lost < 600 and 150 < int((audio - heard).sum()) < 350
-
-
-def test_time_masking_hides_stretches_of_the_sound_alone():
-    torch.manual_seed(0)
-    mask = torch.zeros(64, 50, dtype=torch.long)
-    mask[:, :40] = 1
-    hidden = mask - mask_spans(mask, share=0.3)
-    assert (hidden >= 0).all() and not hidden[:, 40:].any()
-    assert hidden.sum() > 0 and hidden.sum(dim=1).max() <= 2 * 0.3 * 40
 
 
 def test_a_message_without_a_clip_is_refused():

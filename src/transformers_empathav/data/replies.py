@@ -11,7 +11,7 @@ def reply_rows(conversations: list[dict], max_turns: int | None = None, min_word
     Every assistant message that answers a user, with what was said before it.
 
     Args:
-        conversations (`list[dict]`): As the loaders of `data/dialogues/` give them.
+        conversations (`list[dict]`): Of [`load_corpus`].
         max_turns (`int`, *optional*): Messages of the prompt at most, the newest ones; all of them by default.
         min_words (`int`, *optional*, defaults to 1): Shorter replies are left out.
 
@@ -57,7 +57,7 @@ def bracketed(prompt: list[dict], emotion: str) -> list[dict]:
 
 
 def text_of(message: dict) -> str:
-    """The words of a message, whatever else it holds."""
+    """The words of a message, without its clips."""
     content = message["content"]
     if isinstance(content, str):
         return content
@@ -65,7 +65,7 @@ def text_of(message: dict) -> str:
 
 
 def is_empty(message: dict) -> bool:
-    """Whether a message has neither words nor a clip."""
+    """Whether a message has neither words nor a clip, so that it is no turn."""
     return not text_of(message).strip() and (
         isinstance(message["content"], str) or all(part.get("type") == "text" for part in message["content"])
     )

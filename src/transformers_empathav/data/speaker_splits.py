@@ -9,10 +9,10 @@ from .clips.ravdess import RAVDESS_NAME
 
 def speaker_of(item: dict) -> str:
     """
-    Who speaks in a clip.
+    The speaker of a clip, to split by.
 
     Raises:
-        `ValueError`: nobody knows.
+        `ValueError`: the clip has none.
     """
     speaker = item["messages"][-1].get("speaker")
     if not speaker:
@@ -25,7 +25,8 @@ def speaker_of(item: dict) -> str:
 
 def take_of(item: dict) -> str:
     """
-    Statement and repetition of a RAVDESS clip, to split the clips of one actor; a take's crops and full frames agree.
+    Statement and repetition of a RAVDESS clip, to split the clips of one actor by. Face crops and full frames of a
+    take give the same.
 
     Raises:
         `ValueError`: the clip is not named as in RAVDESS.
@@ -37,8 +38,14 @@ def take_of(item: dict) -> str:
 
 
 def group_folds(items: list[dict], folds: int, group: Callable[[dict], str] = speaker_of) -> list[list[str]]:
-    """
-    Deals the groups, in order of their names, into `folds` parts: part `f` has every `folds`-th group from the `f`-th.
+    r"""
+    Which groups each fold of a cross-validation holds out: fold `f` every `folds`-th of their sorted names from the
+    `f`-th on.
+
+    Args:
+        items (`list[dict]`): Labelled clips.
+        folds (`int`): From 2 to one a group.
+        group (`Callable`, *optional*): The group of a clip; its speaker by default.
 
     Raises:
         `ValueError`: there are fewer groups than folds.
@@ -55,8 +62,13 @@ def group_folds(items: list[dict], folds: int, group: Callable[[dict], str] = sp
 def hold_out(
     items: list[dict], held_out: Collection[str], group: Callable[[dict], str] = speaker_of
 ) -> tuple[list[dict], list[dict]]:
-    """
-    The items of other groups, and those of the groups held out.
+    r"""
+    Splits clips by group: those of other groups, and those of the groups held out.
+
+    Args:
+        items (`list[dict]`): Labelled clips.
+        held_out (`Collection[str]`): Names of groups.
+        group (`Callable`, *optional*): The group of a clip; its speaker by default.
 
     Raises:
         `ValueError`: a group that is to be held out does not occur, or nothing is left on a side.
@@ -77,10 +89,14 @@ def hold_out(
 
 def check_disjoint(group: Callable[[dict], str] = speaker_of, **sides: list[dict]):
     """
-    Refuses sides, given by name, that share a group.
+    Makes sure that no group is on two sides. Call it before training on one and testing on another.
+
+    Args:
+        group (`Callable`, *optional*): The group of a clip; its speaker by default.
+        sides (`list[dict]`): Labelled clips of each side, by the name that the error calls it.
 
     Raises:
-        `ValueError`: names a speaker who is on two sides.
+        `ValueError`: names a group that is on two sides.
     """
     seen: dict[str, str] = {}
     for side, items in sides.items():

@@ -13,22 +13,22 @@ from .similarity import embedding_similarity, emotion_metrics_of_replies
 from .strings import Distinct, bleu, length, meteor, rouge
 
 
-# Measures of which less is better; of words and of cut replies neither is.
+# Measures of which less is better. Of `words` and `cut` neither more nor less is.
 LESS_IS_BETTER = ("perplexity", "diff_emotional_reactions", "diff_interpretations", "diff_explorations")
 
 
 @dataclass
 class Instruments:
     r"""
-    What measures beyond strings are made with; those that are missing are left out.
+    What measures beside those of strings need. A measure whose instrument is missing is left out.
 
     Args:
         emotion_labels (`Sequence[str]`): In the order of the scorers' distributions.
         emotion_scorers (`dict[str, Callable]`): By name, texts to distributions `(texts, emotions)`. Give one that did
             not choose the pairs of a preference training, and was trained on other data, beside the one that did.
         embed (`Callable`, *optional*): Texts to sentence embeddings `(texts, dimensions)`.
-        bertscore ([`BertScore`], *optional*)
-        epitome ([`Epitome`], *optional*)
+        bertscore ([`BertScore`], *optional*): For `bertscore_precision`, `_recall` and `_f1`.
+        epitome ([`Epitome`], *optional*): For `diff_NAME` of each mechanism of empathy.
     """
 
     emotion_labels: Sequence[str]
@@ -75,8 +75,8 @@ def measure_replies(
 
 def length_matched(first: list[dict], second: list[dict], tolerance: float = 0.2) -> np.ndarray:
     """
-    Rows where both replies have words and their numbers of words differ by `tolerance` of the longer one at most, so
-    that a measure which favours longer replies has little to favour.
+    Indices of the rows where both replies have words and about as many: their numbers differ by `tolerance` of the
+    longer one at most. Compare two systems on these rows by measures that favour longer replies.
     """
     counts = [[len(reply["text"].split()) for reply in replies] for replies in (first, second)]
     shorter, longer = np.minimum(*counts), np.maximum(*counts)

@@ -1,4 +1,4 @@
-"""Likeness of a reply to a reference: in meaning and in emotion."""
+"""Similarity of a reply to a reference, in meaning and in emotion."""
 
 from collections.abc import Callable, Sequence
 

@@ -9,7 +9,7 @@ from .bootstrap import Scores
 
 
 class NoSynonyms:
-    """Stands where nltk's METEOR wants WordNet, and knows no synonym of any word."""
+    """In place of WordNet for nltk's METEOR: no word has a synonym."""
 
     @staticmethod
     def synsets(word: str) -> list:
@@ -39,7 +39,7 @@ def corpus_bleu(sums: np.ndarray) -> np.ndarray:
 
 
 def bleu_signature() -> str:
-    """How sacrebleu counted."""
+    """The signature of sacrebleu, which says how BLEU was counted; for reports."""
     from sacrebleu.metrics import BLEU
 
     metric = BLEU()

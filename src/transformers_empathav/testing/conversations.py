@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from accelerate import PartialState
 
 from .tiny import tiny_model, tiny_processor
 
@@ -27,6 +28,17 @@ def save_tiny_checkpoint(directory: str | os.PathLike, seed: int = 0) -> Path:
         tiny_model(processor, seed).save_pretrained(directory)
         processor.save_pretrained(directory)
     return directory
+
+
+def save_tiny_run(directory: str | os.PathLike, count: int = 40) -> tuple[str, list[dict]]:
+    """
+    What a recipe needs to run from nothing: a tiny checkpoint in `directory`, whose path is returned, and
+    [`tiny_conversations`] with their clips below it. The first process writes them, the others find them.
+    """
+    with PartialState().main_process_first():
+        checkpoint = save_tiny_checkpoint(directory)
+        rows = tiny_conversations(checkpoint / "clips", count)
+    return str(checkpoint), rows
 
 
 def tiny_conversations(directory: str | os.PathLike, count: int, seed: int = 0) -> list[dict]:

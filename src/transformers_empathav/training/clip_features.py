@@ -1,4 +1,4 @@
-"""Frozen features of clips: their form, on disk and in a batch."""
+"""Frozen features of clips: what they hold, how they are stored, and how they become a batch."""
 
 import os
 import tempfile
@@ -15,10 +15,10 @@ from ..modeling.layers_empathav import statistics
 @dataclass
 class ClipFeatures:
     """
-    One window of a clip as the frozen encoders see it.
+    Frozen features of one window of a clip.
 
     Args:
-        audio (`torch.Tensor` of shape `(layers, tokens, width)`, *optional*): Of the voice; `None` without sound.
+        audio (`torch.Tensor` of shape `(layers, tokens, width)`, *optional*): `None` without sound.
         video (`torch.Tensor` of shape `(layers, frames, patches, width)`, *optional*): `None` without frames.
     """
 
@@ -27,7 +27,13 @@ class ClipFeatures:
 
 
 def stack_features(windows: list[ClipFeatures]) -> dict[str, torch.Tensor]:
-    """Windows of different lengths to the extractor's inputs, in the cache's type; zeros where a stream is missing."""
+    """
+    Pads windows of different lengths to one batch of the extractor's inputs, in the type of the features. Missing
+    streams are zeros, with a 0 in `audio_mask` or `video_mask`.
+
+    Raises:
+        `ValueError`: no window has any stream.
+    """
     audio, video = [window.audio for window in windows], [window.video for window in windows]
     if all(stream is None for stream in audio + video):
         raise ValueError("None of these clips has the stream that is asked for: give clips with sound or frames.")
@@ -57,7 +63,10 @@ def statistics_of(features: torch.Tensor) -> torch.Tensor:
 
 
 def write_entry(path: Path, windows: list[ClipFeatures]):
-    """Writes windows as one safetensors file that appears whole, whoever else writes it."""
+    """
+    Writes windows to one safetensors file. The file is put in place in one step, so that another process that reads
+    or writes it at the same time never finds half of it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         f"{number}.{stream}": tensor
@@ -76,7 +85,13 @@ def write_entry(path: Path, windows: list[ClipFeatures]):
 
 
 def read_entry(path: Path) -> list[ClipFeatures]:
-    """Reads what [`write_entry`] wrote."""
+    """
+    Reads windows that [`write_entry`] wrote.
+
+    Raises:
+        `FileNotFoundError`: there is no such file.
+        `SafetensorError`: it is damaged.
+    """
     if not path.is_file():
         raise FileNotFoundError(path)
     with safe_open(path, framework="pt") as file:

@@ -27,7 +27,7 @@ MEDIA_COLUMNS = ("audio", "audios", "video", "videos", "image", "images")
 @dataclass
 class ConversationCollator:
     r"""
-    TRL's conversational rows, `{"prompt", "completion"}` or `{"prompt", "chosen", "rejected"}`, to a batch.
+    Makes a batch of TRL's conversational rows, `{"prompt", "completion"}` or `{"prompt", "chosen", "rejected"}`.
 
     The prompt is what `processor.apply_chat_template` gives in use: the newest messages verbatim with their clips, the
     older ones as history for the compressor. Where a row exceeds `max_length`, more of its oldest messages become
@@ -41,7 +41,7 @@ class ConversationCollator:
             has.
         recent_turns (`int`, *optional*): Messages that stay verbatim; the processor's own number by default.
         numbers (`tuple[str]`): Further columns of numbers, which the batch has as tensors `(rows,)`.
-        ignored_columns (`tuple[str]`): Columns that nothing reads, named so that none is ignored by mistake.
+        ignored_columns (`tuple[str]`): Columns that nothing reads. Any other column that nothing reads is an error.
 
     Returns:
         `dict`: with `k` replies a row, `input_ids`, `attention_mask`, `position_ids` and `completion_mask` of shape
@@ -114,7 +114,10 @@ class ConversationCollator:
             }
 
     def usable(self, rows: list[dict] | Dataset) -> list[dict] | Dataset:
-        """The rows whose newest message and replies fit into `max_length`; the others are counted in a warning."""
+        """
+        The rows whose newest message and replies fit into `max_length`; a warning counts the others. Call it once, on
+        the whole dataset, before training.
+        """
         longest, kept, left_out = self._longest, [], []
         for index, row in enumerate(rows):
             with naming(row):
@@ -140,7 +143,7 @@ class ConversationCollator:
         return positions if self.max_length is None else min(self.max_length, positions)
 
     def _least(self, row: dict) -> int:
-        """Positions of a row with the newest message alone verbatim, a window for each of its clips."""
+        """Fewest positions of a row: the newest message alone verbatim, one window for each of its clips."""
         reply = max(len(self._reply(row["prompt"], name, row[name])) for name in self.replies)
         messages, per_utterance = row["prompt"], self.processor.memory_tokens_per_utterance
         system = messages[:1] if messages[0]["role"] == "system" else []
@@ -171,7 +174,10 @@ class ConversationCollator:
         return ids
 
     def _with_windows(self, messages: list[dict]) -> tuple[list[dict], list[Clip | ClipFeatures]]:
-        """The messages with empty windows in place of their clips, as many as there are, and the real ones."""
+        """
+        The messages with an empty window in place of each window of a clip, and the real windows. The processor writes
+        as many placeholders for empty windows and decodes nothing.
+        """
         recent = self.processor.recent_turns if self.recent_turns is None else self.recent_turns
         older = max(len(messages) - recent, 0)
         found, marked = [], messages[:older]
@@ -195,7 +201,7 @@ class ConversationCollator:
         return self.processor.load_clip(clip.source, clip.kind, clip.sound, clip.sampling_rate)
 
     def _shared(self, encoded: list[dict]) -> dict[str, torch.Tensor]:
-        """Clips and history of the rows."""
+        """Inputs of the clips and of the history of the rows, and how many there are (`modalities`)."""
         batch, per_utterance = {}, self.processor.memory_tokens_per_utterance
         windows = [window for row in encoded for window in row["windows"]]
         histories = [row["history"] for row in encoded]
@@ -240,7 +246,12 @@ def check_columns(names, replies: tuple[str, ...], numbers: tuple[str, ...] = ()
 
 
 def check_messages(messages: list[dict]):
-    """Refuses messages with keys that nothing reads."""
+    """
+    Makes sure that every key of the messages is read.
+
+    Raises:
+        `ValueError`: names the key and what to do.
+    """
     for message in messages:
         if unread := unread_keys(message, MESSAGE_KEYS):
             raise ValueError(
@@ -251,7 +262,7 @@ def check_messages(messages: list[dict]):
 
 @contextmanager
 def naming(row: dict):
-    """Whatever goes wrong with a row says which one it is."""
+    """A context in which an error about a row becomes a `ValueError` that names the row."""
     try:
         yield
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
@@ -259,7 +270,7 @@ def naming(row: dict):
 
 
 def number(row: dict, name: str) -> float:
-    """A number of a row."""
+    """The number in a column of a row; `ValueError` for anything else."""
     if not isinstance(row[name], int | float):
         raise ValueError(f"Row {name_of(row)} has {row[name]!r} under {name!r}, where a number belongs.")
     return float(row[name])

@@ -1,4 +1,4 @@
-"""What is done to sound before it is encoded: noise and another speed."""
+"""Augmentation of sound before it is encoded: noise and another speed."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from ..processing.media_tracks_empathav import resample
 @dataclass(frozen=True)
 class Disturbance:
     r"""
-    Noise and another speed, both drawn by a seed alone.
+    Adds noise to sound and plays it at another speed. The same seed gives the same result.
 
     Args:
         min_snr, max_snr (`float`): Bounds of the ratio of signal to noise, in dB; the noise is white to pink.

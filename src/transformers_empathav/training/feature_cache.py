@@ -1,4 +1,4 @@
-"""Frozen features of clips, computed once and kept on disk under what they depend on."""
+"""A cache on disk of the frozen features of clips."""
 
 import hashlib
 import json
@@ -29,17 +29,17 @@ FORMAT = 1
 
 class FeatureCache:
     r"""
-    Encoder outputs of a corpus, one safetensors file a clip.
+    Encoder outputs of clips, one safetensors file a clip.
 
-    An entry is found by the digest of the clip's bytes, the weights and configurations of the encoders, how sound and
-    frames are sampled, and the disturbance of its copy: whatever changes one of them gets features of its own. Entries
-    are written whole or not at all, so several workers may fill one folder and an interrupted run goes on.
+    The name of an entry is a digest of all that its features depend on: the clip's bytes, the weights and
+    configurations of the encoders, how sound and frames are sampled, and the disturbance of its copy. If one of them
+    changes, features are computed anew. Several processes may fill one folder, and an interrupted run goes on.
 
     Args:
         extractor ([`AudioVisualEmotionExtractor`]): Holds the frozen encoders.
         processor ([`EmpathAVProcessor`]): Decodes and samples.
         folder (`str` or `os.PathLike`, *optional*): Where entries are kept; `None` computes them each time.
-        disturbance ([`Disturbance`], *optional*): What is done to the sound of the copies 1, 2, ...
+        disturbance ([`Disturbance`], *optional*): Of the sound of the copies 1, 2, ...
         dtype (`torch.dtype`, *optional*, defaults to `torch.float16`):
             Features are rounded to it with and without a folder, so that both give the same loss.
     """
@@ -83,7 +83,7 @@ class FeatureCache:
         return features
 
     def path(self, item: dict, copy: int = 0) -> Path:
-        """The file of an entry, there or not."""
+        """Where the entry of an item lies, whether it is there or not."""
         key = hashlib.sha256(self.fingerprint.encode())
         for part in clip_parts(item):
             sound = "" if part.sound is None else self._digest(part.sound)
@@ -95,7 +95,8 @@ class FeatureCache:
 
     def prepare(self, items: list[dict], copies: int = 0, max_unreadable: float = 0.01, progress: bool = True) -> list:
         r"""
-        Computes what is missing, each process its share, and finds out which clips can be read.
+        Computes the entries that are missing, each process its share, and finds out which clips can be read. Call it
+        before training, on all processes.
 
         Args:
             items (`list[dict]`): The corpus.
@@ -135,7 +136,7 @@ class FeatureCache:
         return [item for index, item in enumerate(items) if index not in failures]
 
     def decode(self, item: dict) -> list[Clip]:
-        """The windows of an item's clips, as the processor reads them."""
+        """The windows of the clips in the last message of an item, decoded as the processor does it."""
         return [
             window
             for part in clip_parts(item)
@@ -144,7 +145,7 @@ class FeatureCache:
 
     @torch.no_grad()
     def encode(self, windows: list[Clip]) -> list[ClipFeatures]:
-        """Features of decoded windows, each by itself, rounded to the type of the cache."""
+        """Features of decoded windows, rounded to the type of the cache. No window depends on the others."""
         processor, device, features = self.processor, self.extractor.queries.weight.device, []
         for clip in windows:
             inputs = encode_clips([clip], processor.feature_extractor, processor.image_processor)
@@ -166,7 +167,7 @@ class FeatureCache:
         return self.encode(windows)
 
     def _rounded(self, features: torch.Tensor | None) -> torch.Tensor | None:
-        """The one row of `features` in the cache's type; what is too large for it becomes its largest number."""
+        """The one row of `features` in the type of the cache; larger numbers than it has become its largest."""
         if features is None:
             return None
         limit = torch.finfo(self.dtype).max
@@ -183,7 +184,7 @@ class FeatureCache:
         return self._digests[known]
 
     def _fingerprint(self) -> str:
-        """What the features depend on beside the clip."""
+        """Digest of what features depend on beside the clip."""
         processor, extractor = self.processor, self.extractor
         settings = {
             "format": FORMAT,
@@ -205,10 +206,10 @@ class FeatureCache:
 
 def clip_parts(item: dict) -> list[MediaPart]:
     """
-    The clips of an item's last message.
+    The clips in the last message of an item.
 
     Raises:
-        `ValueError`: it has none.
+        `ValueError`: there are none.
     """
     message = item["messages"][-1]
     labels = [] if message.get("emotion") is None else [message["emotion"]]  # the labels were checked by the loader
@@ -219,7 +220,7 @@ def clip_parts(item: dict) -> list[MediaPart]:
 
 
 def digest(source) -> str:
-    """sha256 of a file's bytes, of bytes, or of an array."""
+    """sha256 of the bytes of a file, of bytes, or of an array with its type and shape."""
     key = hashlib.sha256()
     if isinstance(source, str | os.PathLike):
         with open(source, "rb") as file:

@@ -1,4 +1,4 @@
-"""LoRA on the language model and on nothing else."""
+"""The configuration of LoRA on the language model alone."""
 
 from collections.abc import Sequence
 
@@ -19,8 +19,8 @@ def language_model_lora(
     **options,
 ) -> LoraConfig:
     r"""
-    A `LoraConfig` (arXiv 2106.09685) whose pattern is anchored at the language model: a plain list of names would also
-    hit the audio and the vision encoder, whose layers are called alike.
+    A `LoraConfig` (arXiv 2106.09685) for the language model. A plain list of names would also adapt the audio and the
+    vision encoder, whose layers have the same names, so layers are named by a pattern.
 
     Args:
         r (`int`): Rank.

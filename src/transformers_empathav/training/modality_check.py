@@ -1,4 +1,4 @@
-"""Makes sure that what a batch holds reaches the model: a modality that is lost on the way trains without a sound."""
+"""Checks that the clips and the history of a batch reach the model: losing them raises no error by itself."""
 
 from contextlib import contextmanager
 
@@ -14,11 +14,11 @@ NAMES = ("windows with sound", "windows with frames", "utterances of history")
 @contextmanager
 def modalities_reach(model: EmpathAVForCausalLM, expected: torch.Tensor, replies: int = 1):
     r"""
-    Watches the forward passes within the context.
+    A context in which the model's forward passes are watched. Call the loss of the first batch in it.
 
     Args:
         model ([`EmpathAVForCausalLM`]): The model itself, without wrappers.
-        expected (`torch.Tensor` of shape `(3,)`): What the collator found in the rows, `modalities` of the batch.
+        expected (`torch.Tensor` of shape `(3,)`): `modalities` of the batch, what the collator found in the rows.
         replies (`int`): Replies to each conversation.
 
     Raises:

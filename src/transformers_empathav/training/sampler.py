@@ -1,4 +1,4 @@
-"""Orders of rows in which batches are of about equal length."""
+"""Random orders of rows in which each batch has rows of about equal length."""
 
 import torch
 from transformers import Trainer
@@ -9,7 +9,15 @@ from ..hub.adapter_card import rows_of_a_step
 
 
 class LengthSampler(LengthGroupedSampler):
-    """Batches of about equal length, which saves half of the padding; the order depends on seed and epoch alone."""
+    r"""
+    A random order in which each batch has rows of about equal length, which saves half of the padding. It depends on
+    seed and epoch alone, so a resumed run has the same one.
+
+    Args:
+        batch_size (`int`): Rows that should be alike.
+        lengths (`list[int]`): Of each row.
+        seed (`int`): Of the order.
+    """
 
     def __init__(self, batch_size: int, lengths: list[int], seed: int):
         super().__init__(batch_size, lengths=lengths)
@@ -22,15 +30,15 @@ class LengthSampler(LengthGroupedSampler):
 
 def length_sampler(trainer: Trainer, dataset) -> LengthSampler:
     """
-    Rows of about equal length beside each other.
+    A [`LengthSampler`] for rows of replies or of pairs; return it from `_get_train_sampler`.
 
-    The order depends on seed, epoch and the rows of one step of all processes, so it is the same for two processes and
-    for one with twice the batch.
+    The rows of one update, of all processes and accumulated batches, are alike. So the order is the same for two
+    processes and for one with twice the batch.
     """
     return LengthSampler(rows_of_a_step(trainer), [row_length(row) for row in dataset], trainer.args.seed)
 
 
 def row_length(row: dict) -> int:
-    """Letters of a row's messages, a measure of its length that costs nothing."""
+    """How many letters the messages of a row have: about its length, without tokenising it."""
     columns = ("prompt", "completion", "chosen", "rejected")
     return sum(len(text_of(message)) for name in columns for message in row.get(name) or [])

@@ -1,4 +1,4 @@
-"""Clips and history of a batch to vectors, computed once and shared by all replies to a conversation."""
+"""Vectors of the clips and the history of a batch, computed once for all replies to a conversation."""
 
 import torch
 from torch import nn
@@ -13,18 +13,18 @@ HISTORY = ("history_input_ids", "history_attention_mask")
 
 def shared_vectors(model: EmpathAVForCausalLM, batch: dict[str, torch.Tensor], replies: int = 1) -> dict:
     r"""
-    What `EmpathAVForCausalLM.forward` takes in place of clips and history.
+    Runs extractor and compressor. Give the result to `EmpathAVForCausalLM.forward` in place of clips and history.
 
-    Extractor and compressor run as they do in use, outside autocast; without gradients where they are frozen.
+    Both run outside autocast, as they do in use, and without gradients where they are frozen.
 
     Args:
         model ([`EmpathAVForCausalLM`]): The model itself, without wrappers.
         batch (`dict`): Of [`ConversationCollator`].
-        replies (`int`): Replies to each conversation, in blocks of rows.
+        replies (`int`, *optional*, defaults to 1): Replies to each conversation; rows are in as many blocks.
 
     Returns:
-        `dict`: what there is of `av_embeds` `(replies * clips, num_query_tokens, hidden)` and `memory_embeds`
-        `(replies * vectors, hidden)`; each block is the same tensor again.
+        `dict`: `av_embeds` `(replies * clips, num_query_tokens, hidden)` if the batch has clips, and `memory_embeds`
+        `(replies * vectors, hidden)` if it has history. The vectors are repeated for each block.
 
     Raises:
         `RuntimeError`: FSDP took the extractor or the compressor apart.
@@ -51,11 +51,11 @@ def shared_vectors(model: EmpathAVForCausalLM, batch: dict[str, torch.Tensor], r
 
 
 def gradients(part: nn.Module):
-    """Context in which gradients are kept only where `part` is trained."""
+    """A context with gradients if `part` is trained, and without them if it is frozen."""
     trained = any(parameter.requires_grad for parameter in part.parameters())
     return torch.set_grad_enabled(trained and torch.is_grad_enabled())
 
 
 def text_inputs(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What of a batch is no clip and no history."""
+    """The inputs of a batch but for those of clips and history."""
     return {name: tensor for name, tensor in batch.items() if name not in (*MEDIA_INPUTS, *HISTORY)}

@@ -1,10 +1,14 @@
+import json
+
 import numpy as np
+import pytest
 
 from transformers_empathav.evaluation.clips.robustness import (
     noisy,
     with_dropped_frames,
     without_a_face,
     without_half_the_sound,
+    write_robustness,
 )
 from transformers_empathav.processing.media_empathav import Clip
 
@@ -46,3 +50,18 @@ def test_without_a_face_a_frame_is_as_bright():
     frames = without_a_face(clip(), np.random.default_rng(0)).frames
     assert not np.array_equal(frames, clip().frames)
     assert np.array_equal(np.sort(frames, axis=None), np.sort(clip().frames, axis=None))
+
+
+def test_the_table_is_over_the_clips_of_all_folds(tmp_path):
+    right, wrong = np.eye(2)[[0, 1]], np.eye(2)[[1, 0]]
+    folds = [
+        {"clean": {"": right}, "noise": {"0 dB": wrong}, "frames": {"no face": right}},
+        {"clean": {"": right}, "noise": {"0 dB": right}},
+    ]
+    text = write_robustness(tmp_path, [0, 1, 0, 1], folds)
+    found = json.loads((tmp_path / "robustness.json").read_text())
+    assert found["clips"] == 4 and set(found["table"]) == {"clean", "noise"}  # not every fold had frames
+    assert found["table"]["clean"][""]["uar"] == 1.0
+    assert found["table"]["noise"]["0 dB"]["accuracy"] == pytest.approx(0.5)
+    assert "| noise 0 dB | 0.500 | 0.500 |" in text == (tmp_path / "robustness.md").read_text()
+    assert (tmp_path / "robustness.png").read_bytes().startswith(b"\x89PNG")

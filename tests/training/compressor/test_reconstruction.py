@@ -145,6 +145,21 @@ def test_resuming_is_going_on(processor, tmp_path):
         assert relative_error(one, other) < 1e-6 if other.abs().max() > 0 else torch.equal(one, other)
 
 
+def test_a_training_that_diverges_ends_with_an_error(processor, tmp_path):
+    model = tiny_model(processor)
+    lesson = Reconstruction(model)
+    with torch.no_grad():
+        model.model.compressor.readouts.weight.fill_(torch.nan)
+    trainer = CompressorTrainer(
+        model=lesson,
+        args=arguments(tmp_path, save_strategy="no"),
+        train_dataset=WINDOWS,
+        data_collator=ReconstructionCollator(processor),
+    )
+    with pytest.raises(FloatingPointError, match="grad_norm is nan at step 1"):
+        trainer.train()
+
+
 def test_the_order_depends_on_seed_and_epoch_alone():
     sampler, again = (LengthSampler(2, list(range(20)), seed=0) for _ in range(2))
     first = list(sampler)

@@ -3,6 +3,7 @@
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -292,6 +293,10 @@ def test_what_is_logged(model, processor, rows, tmp_path):
     assert logged["emotional_distance"] == pytest.approx(0.425)
     assert logged["eval_random_emotional_distance"] == pytest.approx(0.35)
     assert (logged["lengths/chosen"], logged["lengths/rejected"]) == (18, 6)
+    trainer.eval_dataset = held_out["random"]  # one set has no name
+    assert "eval_rewards/margins" not in logged
+    trainer.evaluate()
+    assert "eval_rewards/margins" in trainer.state.log_history[-1]
 
 
 def test_scores_of_pairs_are_those_of_the_loss(model, processor, rows, tmp_path):
@@ -309,9 +314,21 @@ def test_scores_of_pairs_are_those_of_the_loss(model, processor, rows, tmp_path)
     assert preference_summary(scores)["reward"]["accuracy"] == won.mean()
 
 
-def test_the_interval_of_a_share():
-    assert wilson(80, 100) == pytest.approx((0.7111708344068411, 0.8666330666689676), abs=1e-4)
-    assert wilson(0, 10)[0] == pytest.approx(0) and wilson(10, 10)[1] == pytest.approx(1)
+@pytest.mark.parametrize("wins, pairs", [(80, 100), (1, 3), (0, 10), (10, 10)])
+def test_the_interval_of_a_share_is_wilsons_formula(wins, pairs):
+    share, z = wins / pairs, 1.959963984540054
+    centre = share + z**2 / (2 * pairs)
+    width = z * math.sqrt(share * (1 - share) / pairs + z**2 / (4 * pairs**2))
+    wanted = [(centre - width) / (1 + z**2 / pairs), (centre + width) / (1 + z**2 / pairs)]
+    assert wilson(np.arange(pairs) < wins) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_a_training_that_diverges_ends_with_an_error(model, processor, rows, tmp_path):
+    trainer = trainer_of(model, processor, rows, tmp_path, max_steps=2)
+    with torch.no_grad():
+        next(tensor for name, tensor in trainer.model.named_parameters() if "lora_B" in name).fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="grad_norm is nan at step 1"):
+        trainer.train()
 
 
 def test_the_defaults_work_on_a_cpu_and_wrong_combinations_are_refused(tmp_path, model, processor, rows):

@@ -2,17 +2,25 @@
 
 import pytest
 import torch
+from transformers import TrainingArguments
 
 from helpers import short_labels, wake
 from transformers_empathav.testing.tiny import tiny_model
-from transformers_empathav.training.extractor.label_words import learn_words, load_words, save_words, written
+from transformers_empathav.training.extractor import label_words
+from transformers_empathav.training.extractor.label_words import (
+    find_words,
+    learn_words,
+    load_words,
+    save_words,
+    vectors_for,
+)
 from transformers_empathav.training.extractor.objective import EmotionTraining
 
 
 @pytest.fixture
 def training(processor):
     training = EmotionTraining(short_labels(wake(tiny_model(processor), 5.0))).eval()
-    training.begin()
+    training.start_at_labels()
     return training
 
 
@@ -28,9 +36,10 @@ def test_the_language_model_learns_to_say_what_vectors_were_written_for(training
     assert changed == ["model.extractor.embedding_projection.anchor"]
     odds = 4.0 * torch.eye(7)
     with torch.no_grad():
-        vectors = written(training, training.extractor.embedding_projection.anchor, training.words, odds)
+        vectors = vectors_for(training, training.extractor.embedding_projection.anchor, training.words, odds)
         said, leaning = (
-            one(vectors, torch.ones(7, dtype=torch.long)) for one in (training.label_scores, training.nearest)
+            scores(vectors, torch.ones(7, dtype=torch.long))
+            for scores in (training.label_scores, training.word_scores)
         )
     assert leaning.argmax(dim=1).tolist() == list(range(7))
     own = torch.nn.functional.kl_div(said.log_softmax(1), odds.softmax(1), reduction="batchmean")
@@ -41,10 +50,10 @@ def test_the_language_model_learns_to_say_what_vectors_were_written_for(training
 def test_the_same_seed_gives_the_same_words_and_another_seed_others(training):
     first, words = learn_words(training, 3), training.words
     training.words = training.label_embeddings()
-    training.begin()
+    training.start_at_labels()
     again, same = learn_words(training, 3), training.words
     training.words = training.label_embeddings()
-    training.begin()
+    training.start_at_labels()
     assert first == again and torch.equal(words, same)
     assert learn_words(training, 3, seed=1) != first
 
@@ -58,9 +67,23 @@ def test_kept_words_are_those_that_were_learned(training, processor, tmp_path):
     assert torch.equal(other.extractor.embedding_projection.anchor, training.extractor.embedding_projection.anchor)
 
 
+def test_words_are_learned_once_and_a_resumed_run_takes_them(training, processor, tmp_path, monkeypatch):
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
+    find_words(training, 0, arguments)
+    assert not (tmp_path / "words.safetensors").exists()
+    find_words(training, 2, arguments)
+    learned = training.words.clone()
+    assert not torch.equal(learned, training.label_embeddings())
+    monkeypatch.setattr(label_words, "learn_words", None)
+    arguments.resume_from_checkpoint = "true"
+    other = EmotionTraining(short_labels(wake(tiny_model(processor), 5.0)))
+    find_words(other, 2, arguments)
+    assert torch.equal(other.words, learned)
+
+
 def test_vectors_are_as_long_as_the_extractors(training):
     anchor = training.extractor.embedding_projection.anchor
-    vectors = written(training, anchor, training.words, torch.randn(5, 7))
+    vectors = vectors_for(training, anchor, training.words, torch.randn(5, 7))
     size = vectors.square().mean(dim=-1).sqrt()
     assert vectors.shape == (5, training.model.config.num_query_tokens, training.words.shape[1])
     assert torch.allclose(size, training.extractor.embedding_projection.scale.expand_as(size), rtol=1e-4)

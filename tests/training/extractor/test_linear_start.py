@@ -5,24 +5,22 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from helpers import frames, short_labels, sound, user, wake
+from helpers import frames, short_labels, sound, wake
+from labelled import EMOTIONS, labelled
 from transformers_empathav.testing.tiny import tiny_model
 from transformers_empathav.training.disturbance import Disturbance
 from transformers_empathav.training.extractor.dataset import EmotionCollator, EmotionDataset, fit_features
 from transformers_empathav.training.extractor.label_words import STEP
-from transformers_empathav.training.extractor.linear_start import begin_linear, codes_of_words, stream_statistics
+from transformers_empathav.training.extractor.linear_start import (
+    codes_of_words,
+    start_as_regression,
+    stream_statistics,
+)
 from transformers_empathav.training.extractor.objective import EmotionTraining
 from transformers_empathav.training.feature_cache import FeatureCache
 
 
-EMOTIONS = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
-
-
-def item(number, emotion, part):
-    return {"id": str(number), "messages": [user(part, emotion=emotion)]}
-
-
-HEARD = [item(number, EMOTIONS[number % 7], ("audio", sound(number, seconds=0.6))) for number in range(21)]
+HEARD = [labelled(number, EMOTIONS[number % 7], ("audio", sound(number, seconds=0.6))) for number in range(21)]
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ def started(processor, tmp_path):
 
     def make(items, copies=0):
         training = EmotionTraining(short_labels(wake(tiny_model(processor), 5.0))).eval()
-        training.begin()
+        training.start_at_labels()
         cache = FeatureCache(training.extractor, processor, tmp_path, disturbance=Disturbance())
         dataset = EmotionDataset(items, cache, training.model.config.emotion_labels, copies)
         fit_features(training.model, dataset, gain=3.0)
@@ -48,7 +46,7 @@ def test_vectors_move_by_what_the_regression_finds(started):
     inputs /= np.sqrt(np.mean(np.square(inputs)))
     model = LogisticRegression(C=0.1 / inputs.shape[1], max_iter=1000, class_weight="balanced").fit(inputs, targets)
     odds = torch.tensor(inputs @ model.coef_.T + model.intercept_, dtype=torch.float32)
-    accuracies = begin_linear(training, dataset, 0.1)
+    accuracies = start_as_regression(training, dataset, 0.1)
     odds = odds - odds.mean(dim=1, keepdim=True)
     directions = training.words - training.words.mean(dim=0)
     directions = directions / directions.square().mean(dim=1, keepdim=True).sqrt()
@@ -73,17 +71,25 @@ def test_words_have_codes_and_the_projection_changes_little(started):
 
 
 def test_both_streams_and_copies_take_part(started):
-    seen = [item(100 + number, EMOTIONS[number % 7], ("video", frames(number))) for number in range(14)]
+    seen = [labelled(100 + number, EMOTIONS[number % 7], ("video", frames(number))) for number in range(14)]
     training, dataset = started(HEARD[:14] + seen, copies=1)
     assert len(stream_statistics(dataset, "audio")[1]) == 28
-    assert set(begin_linear(training, dataset, 1.0)) == {"audio", "video"}
+    assert set(start_as_regression(training, dataset, 1.0)) == {"audio", "video"}
     assert training.extractor.audio_statistics.weight.abs().sum() > 0
     assert training.extractor.vision_statistics.weight.abs().sum() > 0
+
+
+def test_clips_that_are_all_alike_leave_the_start_as_it_is(started):
+    """Nothing moves in any of them, as in films without a face: there is nothing to tell emotions by."""
+    same = [labelled(number, EMOTIONS[number % 7], ("video", frames(1))) for number in range(7)]
+    training, dataset = started(same)
+    assert start_as_regression(training, dataset, 1.0) == {"video": pytest.approx(1 / 7)}
+    assert torch.isfinite(training.extractor.vision_statistics.bias).all()
 
 
 def test_emotions_that_do_not_occur_are_not_leant_towards(started):
     """Two emotions: the words of the other five are moved alike."""
     training, dataset = started([one for one in HEARD if one["messages"][0]["emotion"] in ("happy", "sad")])
-    assert begin_linear(training, dataset, 1.0)["audio"] > 0.9
+    assert start_as_regression(training, dataset, 1.0)["audio"] > 0.9
     with pytest.raises(ValueError, match="have one emotion"):
-        begin_linear(*started(HEARD[:1]), 1.0)
+        start_as_regression(*started(HEARD[:1]), 1.0)

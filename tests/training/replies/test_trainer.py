@@ -83,6 +83,14 @@ def test_the_loss_falls_and_is_evaluated(model, processor, tmp_path):
     assert trainer.evaluate()["eval_loss"] < before - 0.1
 
 
+def test_a_training_that_diverges_ends_with_an_error(model, processor, tmp_path):
+    trainer = trainer_of(model, processor, varied(), tmp_path, max_steps=2)
+    with torch.no_grad():
+        next(tensor for name, tensor in trainer.model.named_parameters() if "lora_B" in name).fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="grad_norm is nan at step 1"):
+        trainer.train()
+
+
 def test_a_resumed_run_is_the_uninterrupted_one(processor, tmp_path):
     options = {"per_device_train_batch_size": 2, "max_steps": 5, "save_strategy": "steps", "save_steps": 3}
     found = []

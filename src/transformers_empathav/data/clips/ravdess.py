@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from .item import clip_item, found, media_below, seven, tell_left_out
+from .item import load_named_clips
 
 
 # Fields of a RAVDESS name: modality, channel, emotion, intensity, statement, repetition, actor.
@@ -20,14 +20,11 @@ def load_ravdess(folder: str | os.PathLike, label_map: Mapping[str, str | None] 
     Its eighth emotion, calm, is not among the seven: `label_map={"calm": "neutral"}` merges it, `{"calm": None}`
     leaves it out.
     """
-    items, others = [], []
-    for path in media_below(folder):
-        name = RAVDESS_NAME.fullmatch(path.stem)
-        if name is None or name[2] != "01":
-            others.append(path)
-            continue
-        emotion = seven(RAVDESS_EMOTIONS[int(name[3]) - 1], str(path), label_map)
-        if emotion is not None:
-            items.append(clip_item(path, emotion, f"actor{name[7]}", RAVDESS_STATEMENTS[int(name[5]) - 1]))
-    tell_left_out(others, folder, "are song or not named as in RAVDESS")
-    return found(items, folder, "named as in RAVDESS, such as 03-01-05-02-01-01-12.wav")
+    return load_named_clips(folder, RAVDESS_NAME, read_name, "03-01-05-02-01-01-12.wav of RAVDESS", label_map)
+
+
+def read_name(name: re.Match) -> tuple[str, str, str] | None:
+    """Label, speaker and words; `None` for song."""
+    if name[2] != "01":
+        return None
+    return RAVDESS_EMOTIONS[int(name[3]) - 1], f"actor{name[7]}", RAVDESS_STATEMENTS[int(name[5]) - 1]

@@ -5,12 +5,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from .item import clip_item, found, seven
+from .item import checked_emotion, clip_item, some_clips
 
 
 def load_labels(table: str | os.PathLike, label_map: Mapping[str, str | None] | None = None) -> list[dict]:
     """
-    A csv file of your own with the columns `path` (from the folder of the csv) and `emotion`, and, where known,
+    A csv file of your own with the columns `path` (from the folder of the csv file) and `emotion`, and, where known,
     `speaker` (or `actor`) and `text`.
 
     Raises:
@@ -27,9 +27,9 @@ def load_labels(table: str | os.PathLike, label_map: Mapping[str, str | None] | 
             where = f"{table}, line {rows.line_num}"
             if not row["path"]:
                 raise ValueError(f"{where} has no path: every line names a clip.")
-            emotion = seven(row["emotion"], where, label_map)
+            emotion = checked_emotion(row["emotion"], where, label_map)
             if emotion is not None:
                 speaker = row.get("speaker") or row.get("actor") or None
                 items.append(clip_item(table.parent / row["path"], emotion, speaker, row.get("text")))
                 items[-1]["id"] = row["path"]
-    return found(items, table, "listed there")
+    return some_clips(items, table, "listed there")

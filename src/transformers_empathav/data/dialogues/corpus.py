@@ -1,7 +1,4 @@
-"""
-One loader for every corpus of dialogues, in one schema: `{"id", "messages": [{"role", "speaker"?, "emotion"?,
-"content"}]}`.
-"""
+"""One loader for every corpus of dialogues."""
 
 import os
 from pathlib import Path
@@ -12,19 +9,33 @@ from .jsonl import load_jsonl
 from .meld import load_meld
 
 
+# The loader of each corpus, from its folder and a split. Another one is a file beside this one and a line here.
+CORPORA = {"meld": load_meld, "empathetic_dialogues": load_empathetic_dialogues, "esconv": load_esconv}
+
+
 def load_corpus(name: str, split: str) -> list[dict]:
+    r"""
+    The conversations of a corpus, `{"id", "messages": [{"role", "speaker"?, "emotion"?, "content"}]}`.
+
+    Args:
+        name (`str`):
+            One of `CORPORA`, in the folder of that name below the one that the environment variable `EMPATHAV_DATA`
+            names; or the path of JSON lines of your own.
+        split (`str`): `train` or `dev`, and for MELD `test`. JSON lines have none: they are the same for each.
+
+    Raises:
+        `ValueError`: there is no such corpus, file or folder, or `EMPATHAV_DATA` is not set.
     """
-    A corpus by name (`meld`, `empathetic_dialogues`, `esconv`) from the folder that `EMPATHAV_DATA` names, or
-    JSON lines of your own by their path.
-    """
-    loaders = {"meld": load_meld, "empathetic_dialogues": load_empathetic_dialogues, "esconv": load_esconv}
-    if name not in loaders:
+    if name not in CORPORA:
         if not Path(name).is_file():
-            raise ValueError(f"{name!r} is neither a file nor one of {', '.join(loaders)}.")
+            raise ValueError(f"{name!r} is neither a file nor one of {', '.join(CORPORA)}.")
         return load_jsonl(name)
     root = os.environ.get("EMPATHAV_DATA")
     if not root:
         raise ValueError(
             f"{name} is looked for in the folder that the environment variable EMPATHAV_DATA names: set it."
         )
-    return loaders[name](Path(root) / name, split)
+    folder = Path(root) / name
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder: put {name} there, or let EMPATHAV_DATA name another place.")
+    return CORPORA[name](folder, split)

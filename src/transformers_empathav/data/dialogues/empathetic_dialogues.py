@@ -26,11 +26,20 @@ EMPATHETIC_EMOTIONS = {
 
 
 def load_empathetic_dialogues(folder: str | os.PathLike, split: str, dev_share: float = 0.05) -> list[dict]:
-    """
-    EmpatheticDialogues, a csv file for each of its emotions; the first user turn carries that emotion in the seven.
+    r"""
+    EmpatheticDialogues: a csv file for each of its emotions. The first user turn gets that emotion, brought to the
+    seven.
 
-    The split is by dialogue, `dev_share` of them `dev` and the rest `train`, decided by the dialogue's id alone.
+    Args:
+        folder (`str` or `os.PathLike`): Holds the csv files.
+        split (`str`): `train` or `dev`. Which one a dialogue is in depends on its id alone.
+        dev_share (`float`, *optional*, defaults to 0.05): Share of the dialogues that are `dev`.
+
+    Raises:
+        `ValueError`: there is no such split.
     """
+    if split not in ("train", "dev"):
+        raise ValueError(f"EmpatheticDialogues has no split {split!r}: take train or dev.")
     to_seven = {name: label for label, names in EMPATHETIC_EMOTIONS.items() for name in names}
     conversations = []
     for path in sorted(Path(folder).glob("*.csv")):

@@ -9,7 +9,7 @@ ROLES = {"usr": "user", "sys": "assistant"}
 
 
 def load_esconv(folder: str | os.PathLike, split: str) -> list[dict]:
-    """ESConv's JSON lines: seeker and supporter; `split` is `train` or `dev` (its file is called valid)."""
+    """ESConv's JSON lines: the seeker is the user. `split` is `train` or `dev`, whose file is called valid."""
     path = Path(folder) / f"{'valid' if split == 'dev' else split}.jsonl"
     conversations = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 def load_jsonl(path: str | os.PathLike) -> list[dict]:
     """
-    Conversations of your own: one `{"id"?, "messages": [...]}` on each line.
+    Conversations of your own: one `{"id"?, "messages": [...]}` on each line. Without an id it is the name of the file
+    and the number of the line.
 
     Raises:
         `ValueError`: names the line that is no conversation.

@@ -1,4 +1,4 @@
-"""Single messages with an emotion, for a text classifier."""
+"""Single messages with an emotion, to train a text classifier."""
 
 from ...modeling.configuration_empathav import EMOTION_LABELS
 from ..replies import text_of
@@ -6,13 +6,13 @@ from ..replies import text_of
 
 def labelled_texts(conversations: list[dict], most: int | None = None) -> list[dict]:
     r"""
-    The messages that carry an emotion and have words.
+    The messages that have an emotion and words.
 
     In MELD that is every utterance. In EmpatheticDialogues it is the first turn of the speaker alone: people labelled
     the situation that it tells of, and nobody labelled what follows. None of these is neutral.
 
     Args:
-        conversations (`list[dict]`): As the loaders of `data/dialogues/` give them, shuffled or not.
+        conversations (`list[dict]`): Of [`load_corpus`].
         most (`int`, *optional*): Of each emotion at most so many, the first ones; all by default.
 
     Returns:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def load_locomo(path: str | os.PathLike) -> list[dict]:
-    """LoCoMo's very long conversations of two friends, all sessions in order."""
+    """LoCoMo's JSON file: the sessions of each conversation one after the other, the first speaker as the user."""
     conversations = []
     for item in json.loads(Path(path).read_text(encoding="utf-8")):
         talk, messages = item["conversation"], []

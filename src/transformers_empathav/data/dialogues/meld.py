@@ -20,7 +20,8 @@ MELD_EMOTIONS = {
 
 def load_meld(folder: str | os.PathLike, split: str) -> list[dict]:
     """
-    MELD's csv files: the role changes whenever the speaker does, names and emotions are kept.
+    MELD's csv files. Names and emotions of the speakers are kept. Roles take turns: the first speaker of a dialogue is
+    the user, and the role changes whenever the speaker does.
 
     Args:
         folder (`str` or `os.PathLike`): Holds `train_sent_emo.csv` and `dev_sent_emo.csv`.

@@ -6,12 +6,13 @@ from pathlib import Path
 
 
 def read_csv(path: Path) -> Iterator[dict]:
+    """Rows of a csv file by the names in its first line; bytes that are no UTF-8 become a replacement character."""
     with open(path, encoding="utf-8", errors="replace", newline="") as file:
         yield from csv.DictReader(file)
 
 
 def mend_quotes(text: str) -> str:
-    """Stray Windows-1252 bytes that were read as control characters become the punctuation they stood for."""
+    """Puts the punctuation of Windows-1252 in place of the control characters that it was read as, and strips."""
     return "".join(
         character.encode("latin-1").decode("cp1252", "replace") if "\x80" <= character <= "\x9f" else character
         for character in text

@@ -4,7 +4,15 @@ import random
 
 
 def windows(conversations: list[dict], size: int, seed: int = 0, vary: bool = False) -> list[list[dict]]:
-    """Consecutive, disjoint windows of `size` non-empty messages or the rest, shuffled; `vary` draws 1 to `size`."""
+    r"""
+    Cuts conversations into disjoint windows of consecutive messages, and shuffles them. Empty messages are left out.
+
+    Args:
+        conversations (`list[dict]`): Of [`load_corpus`], with text alone.
+        size (`int`): Messages of a window; the last one of a conversation may have fewer.
+        seed (`int`, *optional*, defaults to 0): Of order and sizes.
+        vary (`bool`, *optional*, defaults to `False`): Whether each window has a random size from 1 to `size`.
+    """
     cut, random_ = [], random.Random(seed)
     for conversation in conversations:
         messages = [message for message in conversation["messages"] if message["content"].strip()]

@@ -1,15 +1,24 @@
-"""What a trained extractor has to beat, from the same frozen features."""
+"""Baselines of a trained extractor, from the same frozen features."""
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from ...modeling.face_encoder_empathav import FaceEncoder
 from ...modeling.modeling_empathav import EmpathAVForCausalLM
 from ...processing.processing_empathav import EmpathAVProcessor
 from ...training.clip_features import ClipFeatures
 
 
 def layer_statistics(rows: list[list[ClipFeatures]]) -> np.ndarray:
-    """Mean and standard deviation over time of each audio layer, `(rows, layers, 2 * width)`; zeros without sound."""
+    """
+    Mean and standard deviation over time of each audio layer, `(rows, layers, 2 * width)`; zeros without sound.
+
+    Raises:
+        `ValueError`: no clip has sound.
+    """
     found = []
     for windows in rows:
         heard = [window.audio.float() for window in windows if window.audio is not None]
@@ -29,50 +38,51 @@ def logistic_regression(
 
     Args:
         train, test (`np.ndarray` of shape `(rows, features)`): Of each side.
-        targets (`np.ndarray` of shape `(rows,)`): Emotions of the training side.
-        strength (`float`): Inverse of the regularisation, scikit-learn's `C`.
+        targets (`np.ndarray` of shape `(rows,)`): Emotions of the training side, as indices.
+        labels (`int`): How many emotions there are.
+        strength (`float`, *optional*, defaults to 0.01): Inverse of the regularisation, scikit-learn's `C`.
 
     Returns:
-        `np.ndarray` of shape `(test rows, labels)`: probabilities, 0 for what does not occur in training.
+        `np.ndarray` of shape `(test rows, labels)`: probabilities, 0 for emotions that do not occur in training.
     """
-    try:
-        from sklearn.linear_model import LogisticRegression
-    except ImportError:
-        raise ImportError("The baseline needs scikit-learn: pip install scikit-learn") from None
-    mean, spread = train.mean(axis=0), train.std(axis=0) + 1e-6
-    model = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced")
-    model.fit((train - mean) / spread, targets)
+    regression = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced")
+    model = make_pipeline(StandardScaler(), regression).fit(train, targets)
     scores = np.zeros((len(test), labels))
-    scores[:, model.classes_] = model.predict_proba((test - mean) / spread)
+    scores[:, model.classes_] = model.predict_proba(test)
     return scores
 
 
 @torch.no_grad()
 def face_network(model: EmpathAVForCausalLM, rows: list[list[ClipFeatures]]) -> np.ndarray | None:
     """
-    The face network's own seven outputs, averaged over the frames of a clip, as probabilities `(rows, labels)`: it
-    was trained on other faces and is trained no further. Even odds without frames; `None` for another vision encoder.
+    The face network's own seven outputs, averaged over the frames of a clip, as probabilities `(rows, labels)`. It was
+    trained on other faces and is not trained further. A clip without frames has the same probability for each label.
+
+    Args:
+        rows (`list[list[ClipFeatures]]`): The windows of each clip.
+
+    Returns:
+        `np.ndarray`, or `None` where the vision encoder has no classifier of these labels.
     """
-    tower = model.model.extractor.vision_tower
-    classifier = getattr(tower, "classifier", None)
-    if classifier is None or list(tower.config.id2label.values()) != list(model.config.emotion_labels):
+    tower, labels = model.model.extractor.vision_tower, list(model.config.emotion_labels)
+    if not isinstance(tower, FaceEncoder) or list(tower.config.id2label.values()) != labels:
         return None
     found = []
     for windows in rows:
         seen = [window.video[-1].float() for window in windows if window.video is not None]
         if not seen:
-            found.append(torch.full((len(model.config.emotion_labels),), 1 / len(model.config.emotion_labels)))
+            found.append(torch.full((len(labels),), 1 / len(labels)))
             continue
-        maps = torch.cat(seen).transpose(1, 2).to(classifier.weight)  # (frames, width, patches)
+        maps = torch.cat(seen).transpose(1, 2).to(tower.classifier.weight)  # (frames, width, patches)
         side = round(maps.shape[-1] ** 0.5)
-        logits = classifier(maps.unflatten(2, (side, side))).mean((2, 3))
+        logits = tower.classifier(maps.unflatten(2, (side, side))).mean((2, 3))
         found.append(logits.softmax(dim=-1).mean(dim=0).cpu())
     return torch.stack(found).numpy()
 
 
 @torch.no_grad()
 def transcript_alone(model: EmpathAVForCausalLM, processor: EmpathAVProcessor, items: list[dict]) -> np.ndarray:
-    """What the language model makes of the words without voice or face, `(rows, labels)`."""
+    """Probabilities `(rows, labels)` that the language model gives for the words alone, without voice or face."""
     known, rows = {}, []
     for item in items:
         words = " ".join(part["text"] for part in item["messages"][-1]["content"] if part["type"] == "text")

@@ -1,4 +1,4 @@
-"""Pictures of recognised emotions: confusion and robustness."""
+"""Plots of recognised emotions: confusion and robustness."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The table of a cross-validation: what was trained beside its baselines, pooled over folds, with intervals."""
+"""The report of a cross-validation: the trained extractor and its baselines, pooled over folds, with intervals."""
 
 import json
 import os
@@ -31,7 +31,17 @@ MEASURES = ("uar", "accuracy", "weighted_f1", "ece", "nll")
 def write_predictions(
     path: Path, trainer: EmotionTrainer, items: list[dict], cache: FeatureCache, group: Callable[[dict], str]
 ):
-    """Scores held-out clips, with one stream alone too where all of them have both, and writes them as JSON."""
+    r"""
+    Scores the test clips of a fold and writes them as JSON. If all of them have sound and frames, they are scored with
+    one stream alone too. Call it on all processes.
+
+    Args:
+        path (`Path`): The file; its folder is made.
+        trainer ([`EmotionTrainer`]): Trained on the other folds.
+        items (`list[dict]`): The test clips.
+        cache ([`FeatureCache`]): Gives their features.
+        group (`Callable`): What the fold holds out of a clip, such as its speaker.
+    """
     model = trainer.accelerator.unwrap_model(trainer.model).model
     labels = model.config.emotion_labels
     dataset = EmotionDataset(items, cache, labels)
@@ -102,12 +112,19 @@ def baseline_scores(
 
 
 def clip_key(item: dict) -> str:
-    """What tells clips apart: ids of different corpora may agree."""
+    """A key of a clip that is unique over all corpora, as its id is not."""
     return json.dumps(item["messages"][-1]["content"])
 
 
 def table_of(found: list[dict], scores: dict[str, np.ndarray], resample: list[str]) -> dict[str, dict]:
-    """Measures of each row of the table, with its UAR in each fold and an interval over `resample`."""
+    r"""
+    Measures of each row of the table, with its UAR in each fold and an interval.
+
+    Args:
+        found (`list[dict]`): Predictions of each fold.
+        scores (`dict[str, np.ndarray]`): Probabilities `(clips, labels)` of each row, of all folds in order.
+        resample (`list[str]`): The group of each clip for the bootstrap.
+    """
     targets = np.concatenate([fold["targets"] for fold in found])
     ends = np.cumsum([len(fold["targets"]) for fold in found])[:-1]
     table = {}
@@ -187,7 +204,7 @@ def write_report(
 
 
 def markdown(report: dict) -> str:
-    """The table as text."""
+    """The report as a table in Markdown."""
     lines = [
         f"{report['clips']} clips, {report['speakers']} speakers; 95% intervals over {report['intervals_over']}.",
         "",

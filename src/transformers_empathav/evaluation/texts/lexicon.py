@@ -1,4 +1,4 @@
-"""The least that a text emotion classifier has to beat: a list of words for each emotion, put together for this."""
+"""A baseline for text emotion classifiers: a list of words for each emotion."""
 
 import re
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ import numpy as np
 from ...modeling.configuration_empathav import EMOTION_LABELS
 
 
-# Words, and with a star beginnings of words, written for this project and fitted to no corpus; neutral is what none of
-# them touches.
+# Words, and with a star beginnings of words. Written for this project and fitted to no corpus. A text without any of
+# them is neutral.
 LEXICON = {
     "angry": """
         angr* anger* annoy* betray* blam* damn* fault fed furious fury hate* hell idiot* infuriat* irritat* jealous*
@@ -41,8 +41,8 @@ PATTERNS = {
 
 def lexicon_scores(texts: Sequence[str]) -> np.ndarray:
     """
-    Probabilities `(texts, 7)`: the share of each emotion among the words of a text that are listed; neutral has half a
-    word, so that it wins where no word is listed and nowhere else. An exclamation with a question (`?!`) is surprise.
+    Probabilities `(texts, 7)`: the share of each emotion among the listed words of a text. Neutral counts as half a
+    word, so it wins where no word is listed and nowhere else. `?!` and `!?` count as a word of surprise.
     """
     counts = np.zeros((len(texts), len(EMOTION_LABELS)))
     counts[:, EMOTION_LABELS.index("neutral")] = 0.5

@@ -1,4 +1,4 @@
-"""What a text emotion classifier is worth: measures on labelled texts, against baselines, with intervals."""
+"""The report of a text emotion classifier: measures on labelled texts, against baselines, with intervals."""
 
 import json
 import os
@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from ...emotion.text_classifier import EmotionScorer
-from ...measures.bootstrap import bootstrap_interval
-from ...measures.recognition import confusion_matrix, emotion_metrics, majority, uar_interval, weighted_f1
+from ...measures.recognition import (
+    confusion_matrix,
+    emotion_metrics,
+    majority,
+    uar_interval,
+    weighted_f1_interval,
+)
 from ...modeling.configuration_empathav import EMOTION_LABELS
 from .lexicon import lexicon_scores
 
@@ -28,13 +33,9 @@ def text_emotion_table(
     table = {}
     for name, scores in scorers.items():
         predicted = scores.argmax(axis=1)
-
-        def f1(index, predicted=predicted):
-            return weighted_f1(targets[index], predicted[index])
-
         table[name] = emotion_metrics(targets, scores) | {
             "uar_interval": uar_interval(targets, predicted, dialogues, draws=draws),
-            "weighted_f1_interval": bootstrap_interval(f1, dialogues, draws=draws),
+            "weighted_f1_interval": weighted_f1_interval(targets, predicted, dialogues, draws=draws),
         }
     return table
 
@@ -52,7 +53,10 @@ def write_text_report(
     Args:
         train, held_out (`dict[str, list[dict]]`):
             Labelled texts of each corpus that is reported; the shares of emotions in `train` are the first baseline.
-        facts (`dict`): What else is to be known: `trained_on`, `texts`, `seed`.
+        facts (`dict`): Of the training: `trained_on`, `texts`, `seed`.
+
+    Returns:
+        `dict`: What stands in `report.json`.
     """
     report = {**facts, "labels": list(EMOTION_LABELS), "corpora": {}, "confusion": {}}
     lines = [

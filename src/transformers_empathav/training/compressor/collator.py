@@ -1,4 +1,4 @@
-"""Windows of messages to batches of the reconstruction lesson."""
+"""Batches for training the compressor, out of windows of messages."""
 
 import random
 from dataclasses import dataclass
@@ -12,17 +12,18 @@ from ...processing.processing_empathav import EmpathAVProcessor
 @dataclass
 class ReconstructionCollator:
     r"""
-    Windows of messages to the inputs of `EmpathAVForCausalLM`: the compressor reads the window, the language model
-    sees its vectors in a system turn and is taught the words of each message after its role.
+    Makes a batch of windows of messages, for [`Reconstruction`] and for [`Spelling`]. The compressor reads the window;
+    the language model sees the vectors in a system turn and is taught the words of each message after its role.
 
     Args:
         processor ([`EmpathAVProcessor`]): Encodes both.
         max_tokens (`int`, *optional*, defaults to 64): Longest message, in tokens; a longer one is cut for both sides.
         verbatim (`int`, *optional*):
-            For comparison: so many of the newest messages as text in place of the memory; 0 for neither.
+            For comparison: this many of the newest messages stand as text in place of the memory; with 0 there is
+            neither.
         emotions (`float`, *optional*, defaults to 0.0):
-            Share of the messages with an emotion whose emotion the compressor reads, as it does in use; drawn anew
-            each time.
+            Share of the messages with an emotion whose emotion the compressor reads, as it does in use. Which ones is
+            drawn each time.
     """
 
     processor: EmpathAVProcessor

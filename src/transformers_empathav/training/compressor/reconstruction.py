@@ -1,4 +1,4 @@
-"""The compressor's lesson: from its vectors alone, the frozen language model has to write the conversation again."""
+"""The main objective of the compressor: from its vectors alone, the frozen language model writes the conversation."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ COLUMNS = ("none", "soft_prompt", "other", "own")
 
 def text_losses(model: EmpathAVForCausalLM, batch: dict, vectors: torch.Tensor | None = None):
     r"""
-    Cross-entropy of each taught token.
+    Cross-entropy of each taught token under the language model.
 
     Args:
         batch (`dict`): Of [`ReconstructionCollator`].
@@ -34,7 +34,10 @@ def text_losses(model: EmpathAVForCausalLM, batch: dict, vectors: torch.Tensor |
 
 
 class Reconstruction(nn.Module):
-    """The model as its trainer calls it: a batch in, losses of its taught tokens out. Only the compressor learns."""
+    """
+    The module that [`CompressorTrainer`] trains: a batch of [`ReconstructionCollator`] in, the loss of each taught
+    token out. It freezes the model but for the compressor, whose weights it brings to float32.
+    """
 
     def __init__(self, model: EmpathAVForCausalLM):
         super().__init__()
@@ -53,15 +56,19 @@ def reconstruction_table(
     soft_prompt: torch.Tensor | None = None,
 ) -> dict[str, np.ndarray]:
     r"""
-    Teacher-forced losses of every row under each kind of memory.
+    Teacher-forced losses of every row under each kind of memory: none, a trained soft prompt, another row's memory,
+    and its own. [`summary`] makes figures of them.
 
     Args:
-        loader (`DataLoader`): Batches of [`ReconstructionCollator`]; a row's "other" memory is its neighbour's, cut or
+        loader (`DataLoader`):
+            Batches of [`ReconstructionCollator`]. The other row is the neighbour in the batch; its memory is cut or
             repeated to the same number of vectors.
-        soft_prompt (`torch.Tensor` of shape `(vectors, hidden)`, *optional*): Trained vectors, repeated to the length.
+        device (`torch.device` or `str`): Where the model is.
+        soft_prompt (`torch.Tensor` of shape `(vectors, hidden)`, *optional*): Repeated to the number of vectors.
 
     Returns:
-        `dict`: for each column the summed loss of each row `(rows,)`; `tokens` and, of the own memory, `correct`.
+        `dict`: `none`, `soft_prompt` if one is given, `other` and `own`, the summed loss of each row `(rows,)`;
+        `tokens` of each row; and `correct`, how many of them are the likeliest under the own memory.
     """
     training = model.training
     model.eval()
@@ -95,7 +102,7 @@ def reconstruction_table(
 
 
 def without_memory(batch: dict[str, torch.Tensor], memory_token_id: int) -> dict[str, torch.Tensor]:
-    """The same rows with the placeholders of the memory masked out of sight; positions are counted without them."""
+    """The same rows without the placeholders of the memory; positions are counted without them."""
     placeholders = batch["input_ids"] == memory_token_id
     mask = batch["attention_mask"].masked_fill(placeholders, 0)
     order = torch.argsort((~placeholders).int(), dim=1, descending=True, stable=True)
@@ -106,7 +113,10 @@ def without_memory(batch: dict[str, torch.Tensor], memory_token_id: int) -> dict
 
 
 def summary(table: dict[str, np.ndarray]) -> dict[str, float]:
-    """Losses in nats a token, the share of tokens that are the likeliest, and the worth of the memory."""
+    """
+    Figures of a table of [`reconstruction_table`]: the loss of each column in nats a token; `worth`, the smallest of
+    the others minus the own; and `accuracy`, the share of tokens that are the likeliest.
+    """
     tokens = table["tokens"].sum()
     result = {name: float(table[name].sum() / tokens) for name in COLUMNS if name in table}
     result["worth"] = min(value for name, value in result.items() if name != "own") - result["own"]

@@ -1,4 +1,4 @@
-"""Before the language model judges the compressor's vectors, they learn to spell: to be near certain embeddings."""
+"""The first objective of an untrained compressor: its vectors have to be near the embeddings of certain words."""
 
 import torch
 import torch.nn.functional as F
@@ -9,11 +9,11 @@ from ...modeling.modeling_empathav import EmpathAVForCausalLM
 
 class Spelling(nn.Module):
     r"""
-    A first lesson for an untrained compressor, with targets that are known without running the language model.
+    A module that [`CompressorTrainer`] trains before [`Reconstruction`]. It needs no pass of the language model.
 
-    Of the `k` vectors of an utterance, vector `j` is to name its words `j`, `j + k`, `j + 2k`, ... by the language
-    model's own embedding table, each word counting less than the one before. A frozen language model reads such
-    vectors in part before any further training, and gradients through it find a place to begin.
+    Of the `k` vectors of an utterance, vector `j` is to name the words `j`, `j + k`, `j + 2k`, ...: its inner products
+    with the language model's embedding table are the logits, and each word counts less than the one before. The
+    language model understands some of such vectors at once, so training through it begins at a lower loss.
 
     Args:
         model ([`EmpathAVForCausalLM`]): Only its compressor learns.
@@ -37,11 +37,13 @@ class Spelling(nn.Module):
 
 def spelling_targets(labels: torch.Tensor, lengths: torch.Tensor, per_utterance: int, decay: float):
     """
-    Which vector names which word.
+    For each taught word, the vector that has to name it.
 
     Args:
         labels (`torch.Tensor` of shape `(batch, length)`): Words of an utterance stand together, -100 elsewhere.
         lengths (`torch.Tensor` of shape `(batch,)`): Vectors of each row's memory.
+        per_utterance (`int`): Vectors of an utterance.
+        decay (`float`): Weight of a word relative to the one before in the same vector.
 
     Returns:
         `tuple`: for each word the index of its vector among those of the batch, its token, and its weight.

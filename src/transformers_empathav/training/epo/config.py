@@ -1,4 +1,4 @@
-"""What EPO is asked beside TRL's DPO."""
+"""The arguments of EPO: those of TRL's DPO, and its own."""
 
 from dataclasses import dataclass, field
 
@@ -6,7 +6,7 @@ import torch
 from trl import DPOConfig
 
 
-# What recipes/counter_emotional.py writes for people and for comparisons.
+# Columns that recipes/counter_emotional.py writes for people and for comparisons; nothing reads them in training.
 ANNOTATIONS = (
     "dialogue", "kind", "emotion", "emotion_by", "rejected_emotion", "emotional_distance", "contextual_similarity",
     "length_ratio", "candidates",

@@ -1,4 +1,4 @@
-"""Preference pairs from where they lie."""
+"""Loading preference pairs."""
 
 import json
 from pathlib import Path
@@ -33,6 +33,7 @@ def load_pairs(sources: list[str], split: str = "train") -> Dataset:
 
 
 def load_source(source: str, split: str) -> Dataset:
+    """Pairs of one source; see [`load_pairs`]."""
     path = Path(source)
     if (path / "dataset_info.json").is_file():
         return load_from_disk(str(path))
@@ -43,7 +44,7 @@ def load_source(source: str, split: str) -> Dataset:
 
 
 def parse_line(path: Path, number: int, line: str) -> dict:
-    """A pair of JSON lines, the content of its messages as parts: columns of Arrow have one type."""
+    """A line as a pair. The content of its messages becomes a list of parts, since a column of Arrow has one type."""
     try:
         row = json.loads(line)
         for name in ("prompt", *PAIR):
@@ -63,7 +64,7 @@ def as_parts(content: str | list[dict]) -> list[dict]:
 
 def named_pairs(sources: list[str], rows: int) -> dict[str, Dataset]:
     """
-    Held-out pairs: each `name=source` to its first `rows` pairs; one without a name is called `pairs`.
+    Held-out pairs by name: of each `name=source` the first `rows` pairs. One without a name is called `pairs`.
 
     Raises:
         `ValueError`: two have the same name.

@@ -1,19 +1,23 @@
-"""What a policy prefers, pair by pair: accuracies with intervals, before training and after."""
-
-import math
+"""Which reply a policy prefers, pair by pair: accuracies with intervals, before training and after."""
 
 import numpy as np
 import torch
 from datasets import Dataset
+from scipy.stats import binomtest
 
 from ..collator import PAIR
 from .trainer import EPOTrainer
 
 
+def preferences(trainer: EPOTrainer) -> dict[str, dict]:
+    """[`preference_summary`] of each of the trainer's sets of held-out pairs, by name."""
+    return {name: preference_summary(pair_scores(trainer, pairs)) for name, pairs in trainer.eval_dataset.items()}
+
+
 @torch.no_grad()
 def pair_scores(trainer: EPOTrainer, dataset: Dataset) -> dict[str, np.ndarray]:
     r"""
-    Log-probabilities of both replies of each pair.
+    Log-probabilities of both replies of each pair, under the policy as it is now and under the reference.
 
     Returns:
         `dict`: `chosen`, `rejected`, `ref_chosen`, `ref_rejected` (summed over tokens) and `chosen_tokens`,
@@ -28,13 +32,17 @@ def pair_scores(trainer: EPOTrainer, dataset: Dataset) -> dict[str, np.ndarray]:
     return {name: torch.cat([scores[name] for scores in found]).double().numpy() for name in found[0]}
 
 
-def preference_summary(scores: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+def preference_summary(scores: dict[str, np.ndarray]) -> dict[str, dict]:
     r"""
-    Shares of the pairs in which the chosen reply is preferred, each with a 95% interval (Wilson).
+    Shares of the pairs in which the chosen reply is preferred.
+
+    Args:
+        scores (`dict[str, np.ndarray]`): Of [`pair_scores`].
 
     Returns:
-        `dict`: `reward`: by how much likelier than under the reference (before training all are tied, none counts);
-        `likelihood`: by log-probability, in which short replies win; `likelihood_per_token`: by its mean.
+        `dict`: for each sense of "preferred" its `accuracy` and its 95% `interval` (Wilson). `reward`: by how much
+        likelier than under the reference; before training all pairs are tied, and none counts. `likelihood`: by
+        log-probability, which favours short replies. `likelihood_per_token`: by its mean over tokens.
     """
     by_token = [scores[name] / scores[f"{name}_tokens"] for name in PAIR]
     wins = {
@@ -42,15 +50,10 @@ def preference_summary(scores: dict[str, np.ndarray]) -> dict[str, dict[str, flo
         "likelihood": scores["chosen"] > scores["rejected"],
         "likelihood_per_token": by_token[0] > by_token[1],
     }
-    return {
-        name: {"accuracy": float(won.mean()), "interval": wilson(int(won.sum()), len(won))}
-        for name, won in wins.items()
-    }
+    return {name: {"accuracy": float(won.mean()), "interval": wilson(won)} for name, won in wins.items()}
 
 
-def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """Interval of a proportion (Wilson 1927), 95% by default."""
-    share, shrink = successes / trials, 1 + z**2 / trials
-    centre = (share + z**2 / (2 * trials)) / shrink
-    width = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2)) / shrink
-    return centre - width, centre + width
+def wilson(won: np.ndarray) -> tuple[float, float]:
+    """95% interval (Wilson, 1927) of the share of true values in `won`."""
+    found = binomtest(int(won.sum()), len(won)).proportion_ci(0.95, method="wilson")
+    return float(found.low), float(found.high)

@@ -1,5 +1,6 @@
 """Preference optimisation of the right reply over a counter-emotional one, in conversations with clips and memory."""
 
+import re
 from collections import defaultdict
 
 import torch
@@ -10,6 +11,7 @@ from trl.trainer.utils import use_adapter
 
 from ...hub.adapter_card import write_card
 from ..adapters import base_model
+from ..callbacks import with_own_callbacks
 from ..collator import PAIR, ConversationCollator, check_columns
 from ..modality_check import modalities_reach
 from ..sampler import length_sampler
@@ -22,6 +24,8 @@ SUMMARY = (
     "the same conversation that speaks out of another emotion. Trained by TRL's DPOTrainer, with this project's "
     "collator."
 )
+# The loss of one of several evaluated datasets, as `Trainer` calls it.
+EVALUATED = re.compile(r"eval_(.+)_loss")
 
 
 class EPOTrainer(DPOTrainer):
@@ -33,10 +37,13 @@ class EPOTrainer(DPOTrainer):
     the reference is the model without it, or, where a trained adapter is trained further, that adapter as it was.
 
     Args:
-        args ([`EPOConfig`]): Arguments.
+        model ([`EmpathAVForCausalLM`] or `PeftModel`): The policy.
+        ref_model ([`EmpathAVForCausalLM`], *optional*): The reference of a policy without adapters.
+        args ([`EPOConfig`], *optional*): Arguments; those of `EPOConfig("epo")` by default.
         data_collator (`Callable`, *optional*): A [`ConversationCollator`] of pairs by default.
         cache ([`FeatureCache`], *optional*): Gives the default collator frozen features of clips.
-        args, kwargs: As in `trl.DPOTrainer`; `processing_class` is an [`EmpathAVProcessor`].
+        callbacks (`list[TrainerCallback]`, *optional*): Join those of every training of this package.
+        kwargs: As in `trl.DPOTrainer`; `processing_class` is an [`EmpathAVProcessor`].
 
     Pairs that do not fit into `max_length` are left out beforehand, with a warning that counts them.
 
@@ -47,7 +54,16 @@ class EPOTrainer(DPOTrainer):
     _tag_names = ["trl", "epo", "empathav"]
     _name = "EPO"
 
-    def __init__(self, model, ref_model=None, args: EPOConfig | None = None, data_collator=None, cache=None, **kwargs):
+    def __init__(
+        self,
+        model,
+        ref_model=None,
+        args: EPOConfig | None = None,
+        data_collator=None,
+        cache=None,
+        callbacks=None,
+        **kwargs,
+    ):
         args = EPOConfig("epo") if args is None else args
         if not isinstance(args, EPOConfig):
             raise TypeError(
@@ -77,22 +93,33 @@ class EPOTrainer(DPOTrainer):
         elif cache is not None:
             raise ValueError("A cache is for the default collator: give it to your data_collator, or leave that out.")
         self.collator, self.unchecked = data_collator, args.check_modalities
-        super().__init__(model, ref_model, args, data_collator=data_collator, **kwargs)
-        self.precompute_ref_logps = True  # batch by batch, in `_compute_loss`, which hands them to TRL's
+        callbacks = with_own_callbacks(callbacks)
+        super().__init__(model, ref_model, args, data_collator=data_collator, callbacks=callbacks, **kwargs)
+        # With this set, TRL's `_compute_loss` reads `ref_chosen_logps` and `ref_rejected_logps` from the batch, where
+        # `_pair_batch` puts them, and runs no reference itself. It is set after `__init__`, which would compute them
+        # for the whole dataset. Were the name to change, TRL would give the policy's vectors to the reference: wrong
+        # as soon as projections are trained.
+        self.precompute_ref_logps = True
 
     def _prepare_dataset(self, dataset, processing_class, args, dataset_name):
-        # The collator encodes; TRL would tokenise the words and forget the clips.
+        # TRL calls this in `__init__` and in `evaluate`, and tokenises the words of each row: clips would be lost. The
+        # collator encodes, so only rows that are too long are taken out here. Were TRL to call another method, the
+        # collator would refuse its columns `prompt_ids`, `chosen_ids` and `rejected_ids`.
         if isinstance(self.collator, ConversationCollator) and isinstance(dataset, Dataset):
             return self.collator.usable(dataset)
         return dataset
 
     def _precompute_ref_logps(self, dataset, name, batch_size):
+        # TRL's `evaluate` calls this for a dataset that it is given, since `precompute_ref_logps` is set, to add two
+        # columns. Nothing is to be added: `_pair_batch` computes them for each batch.
         return dataset
 
     def _get_train_sampler(self, train_dataset=None):
+        # `Trainer` shuffles without regard to length, which doubles the padding.
         return length_sampler(self, self.train_dataset if train_dataset is None else train_dataset)
 
     def _compute_loss(self, model, inputs, return_outputs):
+        # TRL's `compute_loss`, and with it `prediction_step`, ends here.
         if not self.unchecked:
             return self._pair_loss(model, inputs, return_outputs)
         if "modalities" not in inputs:
@@ -106,6 +133,10 @@ class EPOTrainer(DPOTrainer):
         return loss
 
     def _pair_loss(self, model, inputs, return_outputs):
+        # TRL's `_compute_loss` calls `model` once, with `fused_lm_head=True`, and finds the log-probabilities of the
+        # policy in `log_probs` `(2 * pairs, length - 1)`, 0 outside of the replies. The same ones serve `_change`, so
+        # they are kept on the way. Were TRL to call `model` for the reference as well, the first call would have to
+        # remain the policy's.
         batch, passes = self._pair_batch(inputs), []
 
         def forward(**given):
@@ -121,6 +152,9 @@ class EPOTrainer(DPOTrainer):
 
     def _pair_batch(self, inputs: dict) -> dict[str, torch.Tensor]:
         """Text of both replies, their shared vectors, and their log-probabilities under the reference."""
+        # TRL hands all of it to the model but `completion_mask` and the two `ref_*_logps`, so `modalities` and columns
+        # of numbers have to go. It takes the first half of the rows for the chosen replies. `compute_ref_log_probs`
+        # switches the adapter off, or to the copy called "ref" that TRL made of a trained one.
         text = {key: value for key, value in text_inputs(inputs).items() if key not in ("modalities", *self.numbers)}
         vectors = shared_vectors(self._base(self.model), inputs, replies=len(PAIR))
         known = vectors
@@ -137,6 +171,7 @@ class EPOTrainer(DPOTrainer):
         batch = self._pair_batch(inputs)
         given = {key: value for key, value in batch.items() if not key.startswith("ref_") and key != "completion_mask"}
         labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
+        # `fused_lm_head` is TRL's: `__init__` replaced the forward of the model by one that gives `log_probs`.
         with self.accelerator.autocast():
             log_probs = self.model(**given, labels=labels, fused_lm_head=True, use_cache=False).log_probs
         chosen, rejected = log_probs.sum(dim=1).chunk(2)
@@ -167,17 +202,17 @@ class EPOTrainer(DPOTrainer):
         figures = {"lengths/chosen": chosen, "lengths/rejected": rejected}
         figures |= {name: inputs[name] for name in self.numbers}
         for name, values in figures.items():
+            # TRL's `log` adds the mean of each list to the logged line, and empties them.
             metrics = self._metrics["train" if self.model.training else "eval"]
             metrics[name].append(self.accelerator.gather_for_metrics(values).mean().item())
 
     def log(self, logs, start_time=None):
-        # TRL gives the figures of all evaluated datasets the same names.
-        names = [
-            key[len("eval_") : -len("_loss")] for key in logs if key.startswith("eval_") and key.endswith("_loss")
-        ]
-        for name in names:
-            found = self._metrics["eval"]
-            self._metrics["eval"] = defaultdict(list, {f"{name}_{key}": values for key, values in found.items()})
+        # TRL logs its figures of an evaluation as `eval_rewards/...` whichever dataset they are of, so the second of
+        # several datasets would overwrite the first. Which one it is stands in the key of its loss, `eval_NAME_loss`.
+        for key in logs:
+            if (name := EVALUATED.fullmatch(key)) is not None:
+                found = self._metrics["eval"]
+                self._metrics["eval"] = defaultdict(list, {f"{name[1]}_{key}": value for key, value in found.items()})
         super().log(logs, start_time)
 
     def _base(self, model):
@@ -185,6 +220,7 @@ class EPOTrainer(DPOTrainer):
 
     def create_model_card(self, *args, **kwargs):
         """Writes this project's card in place of TRL's."""
+        # TRL calls it with each checkpoint; its own card would call the method DPO.
         if self.is_world_process_zero():
             write_card(self, "epo", SUMMARY)
 

@@ -1,4 +1,4 @@
-"""What is done to features in training: whole streams and stretches of sound are hidden."""
+"""Augmentation of features in training: whole streams and stretches of sound are hidden."""
 
 import torch
 
@@ -11,6 +11,10 @@ def drop_streams(
 
     Args:
         audio_mask, video_mask (`torch.Tensor` of shape `(clips,)`): 1 where the clip has that stream.
+        share (`float`): Of such clips.
+
+    Returns:
+        `tuple`: both masks with zeros where a stream is hidden.
     """
     both = audio_mask.bool() & video_mask.bool()
     draw = torch.rand(len(both), device=both.device)
@@ -24,6 +28,11 @@ def mask_spans(mask: torch.Tensor, share: float, spans: int = 2) -> torch.Tensor
 
     Args:
         mask (`torch.Tensor` of shape `(clips, tokens)`): 1 where there is sound, from the first token on.
+        share (`float`): Longest stretch, as a share of the clip's tokens.
+        spans (`int`, *optional*, defaults to 2): Stretches; they may overlap.
+
+    Returns:
+        `torch.Tensor` of shape `(clips, tokens)`: the mask with zeros where sound is hidden.
     """
     lengths = mask.sum(dim=1)
     position = torch.arange(mask.shape[1], device=mask.device)

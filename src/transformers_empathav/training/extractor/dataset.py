@@ -15,14 +15,14 @@ from ..sampler import LengthSampler
 
 class EmotionDataset(Dataset):
     r"""
-    Labelled clips as frozen features.
+    Labelled clips as frozen features: `{"windows", "label"}`, a list of [`ClipFeatures`] and an index into `labels`.
 
     Args:
         items (`list[dict]`): Conversations whose last message has a clip and an emotion.
         cache ([`FeatureCache`]): Gives the features.
         labels (`list[str]`): The emotions in the order of the model's scores.
         copies (`int`, *optional*, defaults to 0):
-            Disturbed copies beside each clip; in each epoch one of them or the clip itself is read.
+            Disturbed copies beside each clip. In each epoch the clip itself or one of them is read.
         only (`str`, *optional*): `"audio"` or `"video"` to give that stream alone.
     """
 
@@ -36,7 +36,7 @@ class EmotionDataset(Dataset):
         return len(self.items)
 
     def __getitem__(self, index: int) -> dict:
-        copy = zlib.crc32(f"{self.epoch} {index}".encode()) % (self.copies + 1)  # alike after resuming
+        copy = zlib.crc32(f"{self.epoch} {index}".encode()) % (self.copies + 1)  # the same after resuming
         windows = self.cache.load(self.items[index], copy)
         if self.only is not None:
             streams = {"audio": None, "video": None}
@@ -45,7 +45,7 @@ class EmotionDataset(Dataset):
 
 
 class ClipSampler(LengthSampler):
-    """An order that depends on seed and epoch alone, as does the copy of each clip."""
+    """A random order that depends on seed and epoch alone; it tells the dataset the epoch, which picks the copies."""
 
     def __init__(self, batch_size: int, dataset: EmotionDataset, seed: int):
         self.dataset = dataset
@@ -78,9 +78,14 @@ class EmotionCollator:
 
 @torch.no_grad()
 def fit_features(model: EmpathAVForCausalLM, dataset: EmotionDataset, gain: float = 1.0):
-    """
-    Fits the centre and spread of the encoders' channels, and of their statistics over a clip, to the clips of a
-    training side; done before training. `gain` is how fast the statistics' projection then learns.
+    r"""
+    Standardises what the extractor reads: the mean and spread of each channel of the encoders, and of its statistics
+    over a clip, are measured over the training side. Call it before each training; a resumed run may call it again.
+
+    Args:
+        model ([`EmpathAVForCausalLM`]): Its extractor changes.
+        dataset ([`EmotionDataset`]): The training side; its disturbed copies take no part.
+        gain (`float`, *optional*, defaults to 1.0): How fast the projection of statistics then learns.
     """
     extractor = model.model.extractor
     parts = {

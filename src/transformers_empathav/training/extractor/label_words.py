@@ -1,15 +1,47 @@
-"""Words by which the frozen language model can be told how likely each emotion is; learned without any clip."""
+"""A vector for each emotion that the frozen language model understands better than the label's own embedding."""
 
+import logging
 import os
+from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from tqdm import trange
+from transformers import TrainingArguments
 
+from ..arguments import resumes
 from .objective import EmotionTraining
 
 
+logger = logging.getLogger(__name__)
+
+WORDS_FILE = "words.safetensors"
 STEP = 0.25  # how far a vector moves along a word for a log-odd of 1, in shares of the anchor's size
+
+
+def find_words(training: EmotionTraining, steps: int, arguments: TrainingArguments):
+    r"""
+    Learns words ([`learn_words`]) before the first training, or takes those of the run that is resumed. No clip takes
+    part, so all folds may share them. They are kept in `words.safetensors` in the output directory, from which all
+    processes read them.
+
+    Args:
+        training ([`EmotionTraining`]): Gets the words.
+        steps (`int`): Steps of `learn_words`; 0 keeps the labels' own embeddings.
+        arguments (`TrainingArguments`): Names the output directory, the device, the seed, and whether to resume.
+    """
+    if not steps:
+        return
+    path = Path(arguments.output_dir) / WORDS_FILE
+    training.to(arguments.device)
+    with arguments.main_process_first(local=False, desc="words"):
+        if arguments.process_index == 0 and not (resumes(arguments) and path.is_file()):
+            divergences = learn_words(training, steps, seed=arguments.seed)
+            logger.info(f"words: the language model is off by {np.mean(divergences[-10:]):.3f} nats")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_words(training, path)
+        load_words(training, path)
 
 
 def learn_words(
@@ -21,20 +53,21 @@ def learn_words(
     seed: int = 0,
 ) -> list[float]:
     r"""
-    Learns a word for each label, and the anchor from which vectors lean towards them, and puts both in their places.
+    Learns a vector for each label, its word, and the anchor between the words. Call it before training, after
+    [`EmotionTraining.start_at_labels`]; the words replace `training.words` and the anchor that of the extractor.
 
-    The language model hardly follows a vector between two labels' embeddings. So distributions of the labels are drawn
-    at random, vectors are written for them (the anchor, moved along each word by the label's log-odds), and words and
-    anchor change until the distribution is what the language model says of the vectors, and what `nearest` says too.
-    What an extractor then learns towards these words, the language model reads.
+    The language model hardly follows a vector between the embeddings of two labels. Here distributions over the labels
+    are drawn at random, and a vector is made for each: the anchor, moved along each word by the label's log-odds.
+    Words and anchor are trained until the language model, reading the vector, gives back the distribution, and
+    `word_scores` does too. The language model then reads what an extractor learns by `word_scores`.
 
     Args:
         training ([`EmotionTraining`]): Its language model is asked and stays as it is.
         steps (`int`): Steps of Adam, with a cosine schedule.
-        batch_size (`int`): Distributions of a step.
-        learning_rate (`float`): In units of the size of the labels' embeddings.
-        spread (`float`): Largest standard deviation of the log-odds that are drawn.
-        seed (`int`): Of what is drawn.
+        batch_size (`int`, *optional*, defaults to 32): Distributions of a step.
+        learning_rate (`float`, *optional*, defaults to 0.03): In units of the size of the labels' embeddings.
+        spread (`float`, *optional*, defaults to 4.0): Largest standard deviation of the log-odds that are drawn.
+        seed (`int`, *optional*, defaults to 0): Of what is drawn.
 
     Returns:
         `list[float]`: for each step the Kullback-Leibler divergence, in nats, of what the language model says from the
@@ -51,11 +84,10 @@ def learn_words(
         odds = torch.randn(batch_size, len(words), generator=generator) * spread
         odds = (odds * torch.rand(batch_size, 1, generator=generator)).to(words.device)
         wanted = odds.softmax(dim=1)
-        vectors = written(training, origin, words, odds)
-        said, leaning = training.label_scores(vectors, clips), training.nearest(vectors, clips, words)
+        vectors = vectors_for(training, origin, words, odds)
         losses = [
-            torch.nn.functional.kl_div(one.log_softmax(dim=1), wanted, reduction="batchmean")
-            for one in (said, leaning)
+            torch.nn.functional.kl_div(scores.log_softmax(dim=1), wanted, reduction="batchmean")
+            for scores in (training.label_scores(vectors, clips), training.word_scores(vectors, clips, words))
         ]
         optimizer.zero_grad()
         sum(losses).backward()
@@ -69,23 +101,29 @@ def learn_words(
     return divergences
 
 
-def written(training: EmotionTraining, anchor: torch.Tensor, words: torch.Tensor, odds: torch.Tensor) -> torch.Tensor:
-    """Vectors `(rows, num_query_tokens, hidden)` that say log-odds `(rows, labels)`, as long as the extractor's."""
-    directions = words - words.mean(dim=0)
-    directions = directions / directions.square().mean(dim=1, keepdim=True).sqrt()
-    vectors = anchor + STEP * (odds - odds.mean(dim=1, keepdim=True)) @ directions
+def vectors_for(
+    training: EmotionTraining, anchor: torch.Tensor, words: torch.Tensor, odds: torch.Tensor
+) -> torch.Tensor:
+    """Vectors `(rows, num_query_tokens, hidden)` for log-odds `(rows, labels)`, of the norm of the extractor's."""
+    vectors = anchor + STEP * (odds - odds.mean(dim=1, keepdim=True)) @ directions_of(words)
     vectors = torch.nn.functional.rms_norm(vectors, vectors.shape[-1:]) * training.extractor.embedding_projection.scale
     return vectors[:, None].expand(-1, training.model.config.num_query_tokens, -1)
 
 
+def directions_of(words: torch.Tensor) -> torch.Tensor:
+    """Where each word lies from their mean, `(labels, hidden)`, with a root mean square of 1."""
+    directions = words - words.mean(dim=0)
+    return directions / directions.square().mean(dim=1, keepdim=True).sqrt()
+
+
 def save_words(training: EmotionTraining, path: str | os.PathLike):
-    """Keeps words and anchor for a run that is resumed, and for the other processes."""
+    """Writes words and anchor to a safetensors file."""
     anchor = training.extractor.embedding_projection.anchor.detach()
     save_file({"words": training.words.contiguous(), "anchor": anchor.contiguous()}, str(path))
 
 
 def load_words(training: EmotionTraining, path: str | os.PathLike):
-    """Takes what [`save_words`] kept."""
+    """Reads words and anchor that [`save_words`] wrote."""
     found = load_file(str(path), device=str(training.words.device))
     training.words = found["words"]
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Teaching the extractor: from its vectors alone, the frozen language model has to name the emotion."""
+"""What the extractor is trained for: from its vectors alone, the frozen language model has to name the emotion."""
 
 import torch
 from torch import nn
@@ -11,15 +11,28 @@ from .augmentation import drop_streams, mask_spans
 
 class EmotionTraining(nn.Module):
     r"""
-    The model as its trainer calls it: features in, scores of the labels out. Of the model the extractor alone learns,
-    without its encoders.
+    The module that [`EmotionTrainer`] trains: frozen features in, scores of the labels out. It freezes the model but
+    for the extractor without its encoders, whose weights it brings to float32.
 
     What stands before the emotion vectors in the fixed prompt never changes, so its keys and values are computed once.
 
     Args:
-        model ([`EmpathAVForCausalLM`]): Its language model may be in a type of half the size.
-        modality_dropout (`float`): Share of the clips with sound and frames that lose one of them in training.
-        time_masking (`float`): Longest stretch of a clip's sound that is hidden in training, as a share of the clip.
+        model ([`EmpathAVForCausalLM`]): Its language model may be in bfloat16.
+        modality_dropout (`float`, *optional*, defaults to 0.0):
+            Share of the clips with sound and frames that lose one of them in training.
+        time_masking (`float`, *optional*, defaults to 0.0):
+            Longest stretch of a clip's sound that is hidden in training, as a share of the clip.
+
+    Attributes:
+        words (`torch.Tensor` of shape `(labels, hidden)`):
+            A vector for each label, in the language model's embedding space. At first the labels' own embeddings;
+            [`learn_words`] finds some that the language model understands better.
+        through_language_model (`bool`):
+            Whether `forward` asks the language model ([`EmotionTraining.label_scores`]) or compares vectors with
+            `words` ([`EmotionTraining.word_scores`]). The trainer sets it.
+
+    Raises:
+        `ValueError`: the configuration has no emotion prompt.
     """
 
     def __init__(self, model: EmpathAVForCausalLM, modality_dropout: float = 0.0, time_masking: float = 0.0):
@@ -48,11 +61,12 @@ class EmotionTraining(nn.Module):
         r"""
         Args:
             clips (`torch.LongTensor` of shape `(rows,)`): How many clips, in reading order, belong to each row.
-            labels (`torch.LongTensor` of shape `(rows,)`, *optional*): For the trainer.
-            media: What [`EmotionCollator`] gives of the clips.
+            labels (`torch.LongTensor` of shape `(rows,)`, *optional*): Read by the trainer alone.
+            media: Features and masks of the clips, as [`EmotionCollator`] gives them.
 
         Returns:
-            `torch.Tensor` of shape `(rows, labels)`: scores as `EmpathAVForCausalLM.score_emotions` gives them.
+            `torch.Tensor` of shape `(rows, labels)`: scores as `EmpathAVForCausalLM.score_emotions` gives them; their
+            softmax over the labels are probabilities.
         """
         for name in ("audio_features", "video_features"):
             if name in media:
@@ -64,18 +78,19 @@ class EmotionTraining(nn.Module):
             if self.time_masking and "input_features_mask" in media:
                 media["input_features_mask"] = mask_spans(media["input_features_mask"], self.time_masking)
         vectors = self.extractor(**media)
-        return self.label_scores(vectors, clips) if self.through_language_model else self.nearest(vectors, clips)
+        return self.label_scores(vectors, clips) if self.through_language_model else self.word_scores(vectors, clips)
 
-    def hide(self, share: float):
-        """From now on training hides `share` of the encoders' channels and of their statistics."""
+    def set_feature_dropout(self, share: float):
+        """Hides `share` of the encoders' channels, and of their statistics, in training. Call before a training."""
         for name in ("audio_mix", "vision_mix", "audio_statistics", "vision_statistics"):
             getattr(self.extractor, name).dropout.p = share
 
     @torch.no_grad()
-    def begin(self):
+    def start_at_labels(self):
         """
-        Brings an untrained extractor to where learning begins: its vectors lie in the middle of the labels' words and
-        move with what the clip shows, so that the language model takes them for words of that kind.
+        Scales up the output projection, and moves its anchor to the mean of the labels' embeddings. Call once before
+        the first training: a fresh extractor returns nearly the same vector for every clip, a comma, from which the
+        language model learns to name no emotion.
         """
         middle = self.words.mean(dim=0)
         self.extractor.open()
@@ -85,19 +100,22 @@ class EmotionTraining(nn.Module):
 
     @torch.no_grad()
     def label_embeddings(self) -> torch.Tensor:
-        """The language model's embeddings of the labels, `(labels, hidden)`; the mean of a label's tokens."""
+        """The language model's embedding of each label, `(labels, hidden)`; the mean over a label's tokens."""
         table = self.model.get_input_embeddings()
         tokens = [torch.tensor(ids, device=self.model.device) for ids in self.model.config.emotion_label_ids]
         return torch.stack([table(ids).float().mean(dim=0) for ids in tokens])
 
-    def nearest(
+    def word_scores(
         self, vectors: torch.Tensor, clips: torch.LongTensor, words: torch.Tensor | None = None
     ) -> torch.Tensor:
         """
-        How far a row's vectors lean towards the word of each label: `(rows, labels)`.
+        Scores `(rows, labels)` without the language model: the inner product of a row's mean vector with the word of
+        each label, centred over the labels. Used in the epochs of `warmup_epochs`, where it costs next to nothing.
 
-        For the first epochs: it costs nothing. The words are the labels' own embeddings, or what `learn_words` has
-        found in their place, `(labels, hidden)`, which the language model understands better.
+        Args:
+            vectors (`torch.Tensor` of shape `(clips, num_query_tokens, hidden)`): Of the extractor.
+            clips (`torch.LongTensor` of shape `(rows,)`): How many clips belong to each row.
+            words (`torch.Tensor` of shape `(labels, hidden)`, *optional*): `self.words` by default.
         """
         words = self.words if words is None else words
         leaning = vectors.float().mean(dim=1) @ (words - words.mean(dim=0)).T
@@ -105,7 +123,14 @@ class EmotionTraining(nn.Module):
         return leaning.new_zeros(len(clips), len(words)).index_add(0, row, leaning) / clips[:, None]
 
     def label_scores(self, vectors: torch.Tensor, clips: torch.LongTensor) -> torch.Tensor:
-        """`score_emotions` of the vectors `(clips, num_query_tokens, hidden)` under the fixed prompt."""
+        """
+        Scores `(rows, labels)` of the language model, which reads a row's vectors under the fixed prompt: the mean
+        log-probability of each label's tokens, as in `EmpathAVForCausalLM.score_emotions`.
+
+        Args:
+            vectors (`torch.Tensor` of shape `(clips, num_query_tokens, hidden)`): Of the extractor.
+            clips (`torch.LongTensor` of shape `(rows,)`): How many clips belong to each row.
+        """
         model, config = self.model, self.model.config
         totals = torch.zeros(len(clips), len(config.emotion_labels), device=vectors.device)
         for prefix, continuations in label_prefixes(config).items():
@@ -131,7 +156,7 @@ class EmotionTraining(nn.Module):
 
     @torch.no_grad()
     def _prefix(self, rows: int) -> DynamicCache | None:
-        """Keys and values of what stands before the vectors, for `rows` rows."""
+        """Keys and values of what stands before the vectors in the prompt, repeated for `rows` rows."""
         if not self.before:
             return None
         if self.prefix is None or self.prefix[0][0].device != self.model.device:

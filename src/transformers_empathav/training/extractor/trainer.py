@@ -5,19 +5,26 @@ import torch
 from torch import nn
 
 from ...measures.recognition import emotion_metrics
-from ...modeling.configuration_empathav import EmpathAVConfig
+from ..class_weights import balanced_weights
+from ..loss_scale import mean_over_update
 from ..part_trainer import PartTrainer
 from .dataset import ClipSampler, EmotionDataset
 
 
 class EmotionTrainer(PartTrainer):
     r"""
-    `transformers.Trainer` for an [`EmotionTraining`]: checkpoints hold the extractor without its encoders.
+    `transformers.Trainer` for an [`EmotionTraining`]. Its checkpoints hold the extractor without its encoders.
 
     Args:
-        class_weights (`bool`): Whether rare emotions weigh more, in inverse proportion to how often they occur.
-        label_smoothing (`float`): Share of the target that is spread over all labels.
-        warmup_epochs (`float`): Epochs before the language model is asked; see [`EmotionTraining.nearest`].
+        class_weights (`bool`, *optional*, defaults to `True`):
+            Whether rare emotions weigh more, in inverse proportion to how often they occur.
+        label_smoothing (`float`, *optional*, defaults to 0.0): Share of the target that is spread over all labels.
+        warmup_epochs (`float`, *optional*, defaults to 0.0):
+            Epochs before the language model is asked; until then [`EmotionTraining.word_scores`] are trained.
+        args, kwargs: As in `transformers.Trainer`; the datasets are [`EmotionDataset`].
+
+    Raises:
+        `ValueError`: with `class_weights`, an emotion never occurs, so it would never be learned.
     """
 
     part = "extractor"
@@ -27,18 +34,24 @@ class EmotionTrainer(PartTrainer):
     ):
         super().__init__(*args, **kwargs)
         self.label_smoothing, self.warmup_epochs = label_smoothing, warmup_epochs
-        self.weights = balanced_weights(self.train_dataset.targets, self._inner().config) if class_weights else None
+        labels = self._inner().config.emotion_labels
+        targets = self.train_dataset.targets
+        self.weights = balanced_weights(targets, labels, require_all=True) if class_weights else None
 
     def _get_train_sampler(self, train_dataset=None):
+        # `Trainer` calls `set_epoch` of the sampler at the beginning of each epoch. This one tells the dataset, which
+        # then gives another copy of each clip; with another sampler it would give the same one in every epoch.
         dataset = self.train_dataset if train_dataset is None else train_dataset
         return ClipSampler(self.args.train_batch_size, dataset, self.args.seed)
 
     def get_decay_parameter_names(self, model) -> list[str]:
-        """Matrices alone decay: not the anchor and the norm of the vectors, nor the shares of the layers."""
+        """Names of the weights that decay: matrices, not the anchor and the scale of vectors or shares of layers."""
+        # `Trainer` leaves out biases and layer norms, which are modules; the others are bare parameters.
         names = super().get_decay_parameter_names(model)
         return [name for name in names if model.get_parameter(name).ndim > 1]
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        # `Trainer` would take the first output for the loss; here the model gives scores.
         training = self.accelerator.unwrap_model(self.model)
         training.through_language_model = (self.state.epoch or 0.0) >= self.warmup_epochs
         scores = model(**inputs)
@@ -50,13 +63,11 @@ class EmotionTrainer(PartTrainer):
         losses = nn.functional.cross_entropy(
             scores, labels, weight=weights, label_smoothing=self.label_smoothing, reduction="none"
         )
-        # Gradients are averaged over processes, and rows counted over all of them.
-        share = len(labels) if num_items_in_batch is None else num_items_in_batch / self.accelerator.num_processes
-        return losses.sum() / share
+        return mean_over_update(self, losses, num_items_in_batch)
 
     @torch.no_grad()
     def scores(self, dataset: EmotionDataset) -> np.ndarray:
-        """Probabilities `(rows, labels)` of each row, in the order of the dataset."""
+        """Probabilities `(rows, labels)` by the language model, in the order of the dataset."""
         training = self.accelerator.unwrap_model(self.model)
         mode, through = training.training, training.through_language_model
         training.eval()
@@ -70,20 +81,6 @@ class EmotionTrainer(PartTrainer):
         return torch.cat(found).numpy()
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
+        # `Trainer.evaluate` knows the mean loss alone.
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
         return self.report(emotion_metrics(np.array(dataset.targets), self.scores(dataset)), metric_key_prefix)
-
-
-def balanced_weights(targets: list[int], config: EmpathAVConfig) -> torch.Tensor:
-    """
-    One weight a label, in inverse proportion to its count, with a mean of 1 over the rows.
-
-    Raises:
-        `ValueError`: a label never occurs, so it would never be learned.
-    """
-    counts = torch.bincount(torch.tensor(targets), minlength=len(config.emotion_labels)).float()
-    if missing := [label for label, count in zip(config.emotion_labels, counts) if not count]:
-        raise ValueError(
-            f"No clip of the training side shows {', '.join(missing)}: add some, or train without class weights."
-        )
-    return counts.sum() / (len(counts) * counts)

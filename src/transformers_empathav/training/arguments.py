@@ -1,0 +1,94 @@
+"""Arguments that every training recipe shares: the checkpoint, how it is loaded, and where a run goes on."""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from transformers import TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+from trl import TrlParser
+
+from ..checkpoint.loading import load_model
+from ..modeling.modeling_empathav import EmpathAVForCausalLM
+from ..processing.processing_empathav import EmpathAVProcessor
+
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+Groups = TypeVar("Groups")
+
+
+@dataclass
+class ModelArguments:
+    r"""
+    The checkpoint of a training, and how it is loaded.
+
+    Args:
+        checkpoint (`str`, *optional*): Directory or Hub id.
+        llm_dtype (`str`, *optional*, defaults to `"bfloat16"`): Type of the frozen weights, one of `DTYPES`.
+        attn_implementation (`str`, *optional*): Attention of the language model; the one that it chooses by default.
+
+    Raises:
+        `ValueError`: `llm_dtype` is unknown.
+    """
+
+    checkpoint: str | None = field(default=None, metadata={"help": "EmpathAV checkpoint, a directory or a Hub id."})
+    llm_dtype: str = field(
+        default="bfloat16",
+        metadata={"help": "Type of the frozen weights: bfloat16, float16, or float32 where a CPU is faster in it."},
+    )
+    attn_implementation: str | None = field(
+        default=None,
+        metadata={"help": "Attention of the language model; eager where the backward pass of sdpa is slow."},
+    )
+
+    def __post_init__(self):
+        if self.llm_dtype not in DTYPES:
+            raise ValueError(f"llm_dtype is {self.llm_dtype!r}, which is no type of weights: say {', '.join(DTYPES)}.")
+
+    def load(self) -> tuple[EmpathAVForCausalLM, EmpathAVProcessor]:
+        """
+        Loads the checkpoint, all of it frozen. A training then unfreezes the part that it trains.
+
+        Returns:
+            `tuple`: the model on the CPU, in evaluation mode, and its processor.
+
+        Raises:
+            `ValueError`: no checkpoint is named, or it is of another kind of model.
+            `OSError`: there is no such checkpoint.
+        """
+        if self.checkpoint is None:
+            raise ValueError("No checkpoint is named, so there is nothing to train: give one under `checkpoint`.")
+        model = load_model(self.checkpoint, DTYPES[self.llm_dtype]).requires_grad_(False)
+        if self.attn_implementation is not None:
+            model.model.language_model.set_attn_implementation(self.attn_implementation)
+        return model, EmpathAVProcessor.from_pretrained(self.checkpoint)
+
+
+def parse_groups(kind: type[Groups], arguments: list[str] | None = None) -> Groups:
+    r"""
+    Parses a dataclass whose fields are groups of options. The options of all groups stand side by side on the command
+    line and in the YAML file that `--config` names.
+
+    Args:
+        kind (`type`): A dataclass whose fields are dataclasses, no two of them with an option of the same name.
+        arguments (`list[str]`, *optional*): The command line by default.
+    """
+    return kind(*TrlParser([group.type for group in fields(kind)]).parse_args_and_config(arguments))
+
+
+def resumes(training: TrainingArguments) -> bool:
+    """Whether `--resume_from_checkpoint` was given, as `true` or as a path."""
+    return training.resume_from_checkpoint not in (None, False, "false", "False")
+
+
+def resume_from(training: TrainingArguments) -> str | None:
+    """
+    The checkpoint that `--resume_from_checkpoint` means, for `trainer.train`. A path means itself, and `true` the
+    newest checkpoint of the output directory, or none where there is none yet.
+    """
+    if not resumes(training):
+        return None
+    if training.resume_from_checkpoint in (True, "true", "True"):
+        return get_last_checkpoint(training.output_dir) if Path(training.output_dir).is_dir() else None
+    return training.resume_from_checkpoint

@@ -1,0 +1,147 @@
+"""What the recipe of the extractor is asked, grouped by idea."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from transformers import TrainingArguments
+
+from ...data.clips.corpus import load_clip_corpus
+from ...data.speaker_splits import speaker_of, take_of
+from ..arguments import ModelArguments, resumes
+
+
+@dataclass
+class ClipArguments:
+    """Which clips there are, and where their frozen features are kept."""
+
+    corpora: list[str] = field(
+        default_factory=lambda: ["ravdess_audio"],
+        metadata={"help": "Labelled clips: folders, csv files or JSON lines; see data/clips/corpus.py."},
+    )
+    extra_corpora: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Clips that join the training side alone; those of speakers who are tested on stay out."},
+    )
+    label_map: list[str] = field(
+        default_factory=list,
+        metadata={"help": "What to do with other labels: `calm=neutral` renames, `calm=` leaves such clips out."},
+    )
+    cache: str = field(default="build/features", metadata={"help": "Folder of the frozen features."})
+    no_cache: bool = field(default=False, metadata={"help": "Compute frozen features each time they are needed."})
+    max_unreadable: float = field(default=0.01, metadata={"help": "Share of clips that may be unreadable."})
+
+    def __post_init__(self):
+        if wrong := [pair for pair in self.label_map if "=" not in pair]:
+            raise ValueError(
+                f"--label_map {wrong[0]} does not say what to do: {wrong[0]}=neutral renames the label, {wrong[0]}= "
+                "leaves its clips out."
+            )
+
+    def load(self) -> tuple[list[dict], list[dict]]:
+        """The labelled clips of `corpora`, and those of `extra_corpora`."""
+        label_map = {name: other or None for name, _, other in (pair.partition("=") for pair in self.label_map)}
+        return tuple(
+            [item for source in sources for item in load_clip_corpus(source, label_map)]
+            for sources in (self.corpora, self.extra_corpora)
+        )
+
+
+@dataclass
+class HeldOutArguments:
+    """Which clips are held out, to measure or to stop early."""
+
+    split: Literal["speaker", "take"] = field(
+        default="speaker", metadata={"help": "What a fold holds out; a take is statement and repetition in RAVDESS."}
+    )
+    folds: int = field(default=0, metadata={"help": "Folds of a cross-validation; 0 trains once, on everything."})
+    dev_groups: int = field(
+        default=0, metadata={"help": "Training speakers held out to stop early and keep the best."}
+    )
+    patience: int = field(default=4, metadata={"help": "Evaluations without a gain after which training stops."})
+    baselines: bool = field(default=True, metadata={"help": "Whether the table of a cross-validation has baselines."})
+
+    @property
+    def group(self) -> Callable[[dict], str]:
+        """What a fold holds out together: the speaker or the take of a clip."""
+        return {"speaker": speaker_of, "take": take_of}[self.split]
+
+
+@dataclass
+class StartArguments:
+    """What the extractor is before training; the same for all folds."""
+
+    extractor: str | None = field(default=None, metadata={"help": "Trained extractor to go on with; else begun anew."})
+    word_steps: int = field(
+        default=0,
+        metadata={"help": "Steps that look for words which the LLM understands better than the labels; 160 do."},
+    )
+
+
+@dataclass
+class LearningArguments:
+    """How the extractor learns; a choice may change each of these."""
+
+    copies: int = field(default=0, metadata={"help": "Disturbed copies of each clip, cached beside it."})
+    modality_dropout: float = field(default=0.3, metadata={"help": "Share of clips that lose sound or frames."})
+    time_masking: float = field(default=0.0, metadata={"help": "Longest hidden stretch of sound, share of the clip."})
+    feature_dropout: float = field(default=0.0, metadata={"help": "Share of channels hidden in training."})
+    statistics_gain: float = field(
+        default=12.0, metadata={"help": "How fast the projection of statistics over time learns."}
+    )
+    label_smoothing: float = field(default=0.1, metadata={"help": "Share of the target spread over all labels."})
+    class_weights: bool = field(default=True, metadata={"help": "Whether rare emotions weigh more."})
+    warmup_epochs: float = field(
+        default=0.0, metadata={"help": "Epochs towards the embeddings of the labels, before the LLM is asked."}
+    )
+    linear_start: float = field(
+        default=0.0,
+        metadata={"help": "C of the regression that training begins as, shared by inputs; 0 for none."},
+    )
+
+
+@dataclass
+class ChoiceArguments:
+    """Settings to choose from."""
+
+    choose_from: list[str] = field(
+        default_factory=list,
+        metadata={"help": "YAML files of settings; each training takes those that serve its training speakers best."},
+    )
+    choice_folds: int = field(default=2, metadata={"help": "Folds of the training speakers by which it is made."})
+
+
+@dataclass
+class ExtractorArguments:
+    """
+    All arguments of the recipe, by group; [`parse_groups`] reads them.
+
+    Raises:
+        `ValueError`: two of them contradict each other.
+    """
+
+    model: ModelArguments
+    clips: ClipArguments
+    held_out: HeldOutArguments
+    start: StartArguments
+    learning: LearningArguments
+    choice: ChoiceArguments
+    training: TrainingArguments
+
+    def __post_init__(self):
+        resumed = self.training.resume_from_checkpoint
+        if self.held_out.folds and resumes(self.training) and resumed not in (True, "true", "True"):
+            raise ValueError(
+                f"resume_from_checkpoint names {resumed}, and each of the {self.held_out.folds} folds has checkpoints "
+                "of its own: say true."
+            )
+        if self.held_out.dev_groups and self.training.save_strategy == "no":
+            raise ValueError(
+                "dev_groups keeps the best checkpoint, and with save_strategy no there is none: set it to epoch."
+            )
+
+    def within(self, folder: str) -> "ExtractorArguments":
+        """The same with `folder` below the output directory in its place."""
+        output_dir = str(Path(self.training.output_dir) / folder)
+        return replace(self, training=replace(self.training, output_dir=output_dir))

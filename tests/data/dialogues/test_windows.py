@@ -1,0 +1,19 @@
+"""Windows of messages for the compressor."""
+
+from transformers_empathav.data.dialogues.windows import windows
+
+
+def test_windows_hold_every_message_once():
+    conversations = [{"id": "a", "messages": [{"role": "user", "content": str(index)} for index in range(7)]}]
+    cut = windows(conversations, 3)
+    assert sorted(len(window) for window in cut) == [1, 3, 3]
+    assert sorted(message["content"] for window in cut for message in window) == [str(index) for index in range(7)]
+
+
+def test_sizes_vary_by_seed_and_empty_messages_are_left_out():
+    texts = ["a", " ", *"bcdefghijklmnop"]
+    conversations = [{"id": "a", "messages": [{"role": "user", "content": text} for text in texts]}]
+    cut = windows(conversations, 4, vary=True)
+    assert {len(window) for window in cut} <= {1, 2, 3, 4} and len({len(window) for window in cut}) > 1
+    assert sorted(message["content"] for window in cut for message in window) == list("abcdefghijklmnop")
+    assert cut == windows(conversations, 4, vary=True) != windows(conversations, 4, seed=1, vary=True)

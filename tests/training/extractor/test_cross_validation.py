@@ -1,0 +1,28 @@
+"""Folds with further clips for the training sides."""
+
+from transformers_empathav.data.clips.item import clip_item
+from transformers_empathav.data.speaker_splits import speaker_of, take_of
+from transformers_empathav.training.extractor.cross_validation import folds_with_extra
+
+
+def item(speaker, number=1):
+    return clip_item(f"03-01-05-02-0{number}-01-{speaker}.wav", "angry", f"actor{speaker}")
+
+
+def speakers(items):
+    return {speaker_of(one) for one in items}
+
+
+def test_extra_clips_join_the_training_side_without_the_speakers_of_the_test_side():
+    items, extra = [item("01"), item("02"), item("03")], [item("01", 2), item("09", 2)]
+    folds = list(folds_with_extra(items, extra, 3, speaker_of))
+    assert [speakers(test) for _, test in folds] == [{"actor01"}, {"actor02"}, {"actor03"}]
+    assert [extra[0] in kept for kept, _ in folds] == [False, True, True]
+    assert all(extra[1] in kept and not speakers(kept) & speakers(test) for kept, test in folds)
+
+
+def test_takes_of_one_speaker_are_held_out_together():
+    items = [item("01", number) for number in (1, 2, 1, 2)]
+    for kept, test in folds_with_extra(items, [], 2, take_of):
+        assert len(kept) == len(test) == 2 and len({take_of(one) for one in test}) == 1
+        assert not {take_of(one) for one in kept} & {take_of(one) for one in test}
