@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
-from ...modeling.generation_empathav import label_prefixes
+from ...modeling.generation_empathav import CACHE, label_prefixes
 from ...modeling.modeling_empathav import EmpathAVForCausalLM
 from .augmentation import drop_streams, mask_spans
 
@@ -145,9 +145,9 @@ class EmotionTraining(nn.Module):
                 input_ids=ids,
                 attention_mask=mask,
                 position_ids=(mask.cumsum(dim=1) - 1)[:, len(self.before) :],
-                past_key_values=self._prefix(len(rows)),
                 av_embeds=vectors,
                 use_cache=True,
+                **{CACHE: self._prefix(len(rows))},
             ).last_hidden_state
             log_probs = model.lm_head(hidden[:, -1]).float().log_softmax(dim=-1)
             for label, token, length in continuations:
@@ -161,7 +161,7 @@ class EmotionTraining(nn.Module):
             return None
         if self.prefix is None or self.prefix[0][0].device != self.model.device:
             ids = torch.tensor([self.before], device=self.model.device)
-            cache = self.model.model(input_ids=ids, use_cache=True).past_key_values
+            cache = self.model.model(input_ids=ids, use_cache=True)[CACHE]
             self.prefix = [(layer.keys, layer.values) for layer in cache.layers]
         cache = DynamicCache()
         for index, (keys, values) in enumerate(self.prefix):
