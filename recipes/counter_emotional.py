@@ -53,8 +53,8 @@ from transformers_empathav.pairs.obedience import obedience_table, tag_obedience
 from transformers_empathav.pairs.sample import write_replies
 from transformers_empathav.pairs.sheet import write_sheet
 from transformers_empathav.pairs.style_leak import LEAK, pair_measures, pair_table
-from transformers_empathav.writers.local import TransformersEngine
-from transformers_empathav.writers.remote import ServerEngine
+from transformers_empathav.writers.local import LocalWriter
+from transformers_empathav.writers.remote import RemoteWriter
 from transformers_empathav.writers.sampling import Sampling
 
 
@@ -172,7 +172,7 @@ def write(script: ScriptArguments, rows: list[dict], folder: Path, adapter: str 
     done = journal.rows()
     if any(row["id"] not in done for row in rows):
         if script.server:
-            engine = ServerEngine(
+            writer = RemoteWriter(
                 script.server,
                 script.writer,
                 sampling,
@@ -184,9 +184,9 @@ def write(script: ScriptArguments, rows: list[dict], folder: Path, adapter: str 
                 extra_body=json.loads(script.extra_body or "{}"),
             )
         else:
-            engine = TransformersEngine(script.writer, adapter, sampling, state.device, script.dtype)
+            writer = LocalWriter.from_pretrained(script.writer, adapter, sampling, state.device, script.dtype)
         write_replies(
-            engine,
+            writer,
             rows,
             journal,
             EMOTION_LABELS,

@@ -53,7 +53,7 @@ from transformers_empathav.measures.bootstrap import Scores
 from transformers_empathav.measures.epitome import Epitome
 from transformers_empathav.measures.replies import Instruments, measure_replies
 from transformers_empathav.measures.strings import bleu_signature
-from transformers_empathav.writers.remote import ServerEngine
+from transformers_empathav.writers.remote import RemoteWriter
 from transformers_empathav.writers.sampling import Sampling
 
 
@@ -296,13 +296,13 @@ def emotion_part(script: ScriptArguments, answered: dict, instruments: Instrumen
 def judge_part(script: ScriptArguments, rows: list[dict], said: dict, cache: ContentCache) -> dict:
     """The last system against each other one, by the judge."""
     greedy = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=128)
-    engine = ServerEngine(script.judge_url, script.judge_model, greedy, os.environ.get(script.judge_key))
+    writer = RemoteWriter(script.judge_url, script.judge_model, greedy, os.environ.get(script.judge_key))
 
     def ask(prompt: str) -> str:
-        return engine.write([[{"role": "user", "content": prompt}]], [script.seed])[0].text
+        return writer.write([[{"role": "user", "content": prompt}]], [script.seed])[0].text
 
     def answers(prompts: list[str]) -> list[str]:
-        return cached_answers(ask, prompts, cache, script.judge_model, engine.concurrency)
+        return cached_answers(ask, prompts, cache, script.judge_model, writer.concurrency)
 
     chosen = sorted(random.Random(script.seed).sample(range(len(rows)), min(script.judge_contexts, len(rows))))
     rows, groups = [rows[index] for index in chosen], [rows[index]["conversation"] for index in chosen]
