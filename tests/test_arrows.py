@@ -23,7 +23,7 @@ ARROWS = {
     "writers": TENSORS | {"checkpoint", "data"},
     "pairs": {"modeling", "data", "emotion", "measures"},
     "training": TENSORS | {"hub", "checkpoint", "data", "measures"},
-    "evaluation": TENSORS | {"checkpoint", "data", "emotion", "measures", "training"},
+    "evaluation": TENSORS | {"checkpoint", "data", "emotion", "measures", "writers", "training"},
     "chat": TENSORS | {"checkpoint"},
     "cli": TENSORS | {"hub", "checkpoint", "data", "emotion", "evaluation", "chat"},
 }
