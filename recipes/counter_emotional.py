@@ -41,7 +41,6 @@ from trl import TrlParser
 from transformers_empathav.checkpoint.wheels import sha256
 from transformers_empathav.data.dialogues.corpus import load_corpus
 from transformers_empathav.data.replies import text_of
-from transformers_empathav.emotion.scorer_part import scorer_directory
 from transformers_empathav.emotion.sentence_embedder import SentenceEmbedder
 from transformers_empathav.emotion.text_classifier import EmotionScorer
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
@@ -207,7 +206,7 @@ def build(script: ScriptArguments, rows: list[dict], pool: list[dict], replies: 
     texts += [reply["text"] for written in (replies or {}).values() for reply in written]
     if set(script.kinds) - set(WRITTEN):
         texts += [row["right"] for row in pool]
-    scorer = EmotionScorer(scorer_directory(script.scorer), json.loads(script.label_map or "null"))
+    scorer = EmotionScorer(script.scorer, json.loads(script.label_map or "null"))
     scores = TextScores(texts, scorer, SentenceEmbedder(script.embedder))
     pairs, measures, counts = {}, {}, {}
     for kind in script.kinds:
@@ -242,7 +241,7 @@ def measure_obedience(script: ScriptArguments, rows: list[dict], output: Path, s
         written["with its adapter"] = write(script, rows, output / "obedience_adapter", script.adapter, state)
     if not state.is_main_process:
         return
-    scorer = EmotionScorer(scorer_directory(script.scorer), json.loads(script.label_map or "null"))
+    scorer = EmotionScorer(script.scorer, json.loads(script.label_map or "null"))
     measures = {
         name: tag_obedience(replies, [scorer([reply["text"] for reply in row]) for row in replies.values()])
         for name, replies in written.items()

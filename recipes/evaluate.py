@@ -29,7 +29,6 @@ from transformers_empathav import EMOTION_LABELS
 from transformers_empathav.data.clips.corpus import load_clip_corpus
 from transformers_empathav.data.dialogues.corpus import load_corpus
 from transformers_empathav.data.replies import reply_rows, text_of
-from transformers_empathav.emotion.scorer_part import scorer_directory
 from transformers_empathav.emotion.sentence_embedder import SentenceEmbedder
 from transformers_empathav.emotion.text_classifier import EmotionScorer
 from transformers_empathav.evaluation.content_cache import ContentCache
@@ -226,7 +225,7 @@ def draw(rows: list[dict], count: int, seed: int) -> list[dict]:
 
 def load_instruments(script: ScriptArguments) -> tuple[Instruments, dict]:
     """The models that measure, and what results.json says of them."""
-    scorers = {name: EmotionScorer(scorer_directory(path)) for name, path in map(parse_pair, script.emotion_scorers)}
+    scorers = {name: EmotionScorer(path) for name, path in map(parse_pair, script.emotion_scorers)}
     embedder = SentenceEmbedder(script.embedder)
     bertscore = None if script.bertscore is None else BertScore(script.bertscore)
     epitome = Epitome(dict(map(parse_pair, script.epitome))) if script.epitome else None
