@@ -12,7 +12,7 @@ from ...hub.adapter_card import write_card
 from ..adapters import base_model
 from ..collator import PAIR, ConversationCollator, check_columns
 from ..modality_check import modalities_reach
-from ..sampler import length_sampler
+from ..sampler import length_sampler, rows_of_a_step
 from ..shared_vectors import shared_vectors, text_inputs
 from .config import EPOConfig
 
@@ -186,7 +186,7 @@ class EPOTrainer(DPOTrainer):
     def create_model_card(self, *args, **kwargs):
         """Writes this project's card in place of TRL's."""
         if self.is_world_process_zero():
-            write_card(self, "epo", SUMMARY)
+            write_card(self, "epo", SUMMARY, rows_of_a_step(self))
 
 
 def given_datasets(arguments: dict) -> list:

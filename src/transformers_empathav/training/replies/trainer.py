@@ -6,7 +6,7 @@ from transformers import Trainer
 from ...hub.adapter_card import write_card
 from ..adapters import base_model
 from ..modality_check import modalities_reach
-from ..sampler import length_sampler
+from ..sampler import length_sampler, rows_of_a_step
 from ..shared_vectors import shared_vectors, text_inputs
 
 
@@ -51,6 +51,5 @@ class ResponseTrainer(Trainer):
     def create_model_card(self, *args, **kwargs):
         """Writes this project's card in place of the library's."""
         if self.is_world_process_zero():
-            write_card(
-                self, "sft", "Response tuning: the language model learned to write the replies of its training data."
-            )
+            summary = "Response tuning: the language model learned to write the replies of its training data."
+            write_card(self, "sft", summary, rows_of_a_step(self))
