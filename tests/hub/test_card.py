@@ -134,7 +134,7 @@ def test_an_assembled_checkpoint_says_what_it_is_made_of_but_not_where(checkpoin
     ("facts", "said"),
     [
         ({"licence": None}, "licence is missing"),
-        ({"licence": "CC BY-NC"}, "licence 'CC BY-NC' is none of the Hub's"),
+        ({"licence": "CC BY-NC"}, "licence 'CC BY-NC' is no identifier of the Hub"),
         ({"licence": "other"}, "needs a licence name"),
         ({"base_model": "runs/sft/checkpoint"}, "base_model 'runs/sft/checkpoint' is no id"),
         ({"datasets": [Corpus("Tales", id="tales of old")]}, "datasets 'tales of old' is no id"),
