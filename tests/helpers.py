@@ -1,5 +1,9 @@
 """Small things that many tests share."""
 
+import importlib.util
+import sys
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -56,3 +60,14 @@ def encode(processor, *conversations, **kwargs):
     return processor.apply_chat_template(
         list(conversations), add_generation_prompt=True, tokenize=True, return_dict=True, **kwargs
     )
+
+
+def load_recipe(name: str):
+    """A recipe as a module."""
+    spec = importlib.util.spec_from_file_location(
+        f"recipe_{name}", Path(__file__).parent.parent / "recipes" / f"{name}.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module

@@ -14,7 +14,7 @@ TENSORS = {"modeling", "processing"}
 ARROWS = {
     "modeling": set(),
     "processing": set(),
-    "hub": set(),
+    "hub": {"modeling"},  # a push loads an adapter onto its base, to see that the two fit
     "checkpoint": TENSORS | {"hub"},
     "testing": TENSORS | {"checkpoint"},
     "data": {"modeling", "checkpoint"},

@@ -1,7 +1,6 @@
 """What a push sends, what it refuses, and what its errors say, against a Hub on this machine."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,8 @@ from safetensors.torch import load_file, save_file
 from hub_server import File, HubServer
 from transformers_empathav import EmpathAVForCausalLM
 from transformers_empathav.hub.card import write_card
+from transformers_empathav.hub.push import push
 from transformers_empathav.testing.tiny import tiny_model
-
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
-import push as recipe  # noqa: E402
 
 
 FACTS = {"licence": "mit", "datasets": ["ann/tales"]}
@@ -52,13 +48,12 @@ def adapter(checkpoint) -> Path:
     return folder
 
 
-def push(hub, directory, *options, token="ann's", repo_id="ann/tiny"):
-    arguments = recipe.parser().parse_args([str(directory), "--repo_id", repo_id, *options])
-    return recipe.main(arguments, HfApi(endpoint=hub.url, token=token))
+def publish(hub, directory, repo_id="ann/tiny", token="ann's", **options):
+    return push(directory, repo_id, api=HfApi(endpoint=hub.url, token=token), **options)
 
 
 def test_a_dry_run_lists_all_files_with_sizes_and_asks_nobody(hub, checkpoint, capsys):
-    assert push(hub, checkpoint, "--dry_run") is None
+    assert publish(hub, checkpoint, dry_run=True) is None
     assert hub.requests == []
     listed = {}
     for line in capsys.readouterr().out.splitlines():
@@ -70,7 +65,7 @@ def test_a_dry_run_lists_all_files_with_sizes_and_asks_nobody(hub, checkpoint, c
 
 
 def test_what_is_there_is_what_was_pushed_and_the_card_names_it(hub, checkpoint):
-    commit = push(hub, checkpoint)
+    commit = publish(hub, checkpoint)
     tree = hub.tree("ann/tiny", commit)
     assert hub.repos["ann/tiny"].branches == {"main": commit}
     assert tree.keys() == {".gitattributes", *(path.name for path in checkpoint.iterdir())}
@@ -82,16 +77,16 @@ def test_what_is_there_is_what_was_pushed_and_the_card_names_it(hub, checkpoint)
 
 
 def test_the_same_again_changes_and_sends_nothing(hub, checkpoint, capsys):
-    first, sent = push(hub, checkpoint), list(hub.uploads)
-    assert push(hub, checkpoint) == first and hub.uploads == sent
+    first, sent = publish(hub, checkpoint), list(hub.uploads)
+    assert publish(hub, checkpoint) == first and hub.uploads == sent
     assert len(hub.repos["ann/tiny"].commits) == 2  # with the Hub's own first
     assert "nothing to commit" in capsys.readouterr().out
 
 
 def test_shards_take_the_place_of_the_single_file_that_would_be_read_instead(hub, checkpoint):
-    whole = push(hub, checkpoint)
+    whole = publish(hub, checkpoint)
     hub.repos["ann/tiny"].commits[whole]["picture.png"] = File(b"mine", lfs=False)
-    push(hub, checkpoint, "--max_shard_size", "100KB")
+    publish(hub, checkpoint, max_shard_size="100KB")
     tree = hub.tree("ann/tiny")
     shards = [name for name in tree if name.endswith(".safetensors")]
     assert len(shards) == 3 and "model.safetensors" not in tree and "picture.png" in tree
@@ -105,19 +100,19 @@ def test_shards_take_the_place_of_the_single_file_that_would_be_read_instead(hub
 
 
 def test_a_branch_is_made_and_main_stays(hub, checkpoint):
-    before = push(hub, checkpoint)
+    before = publish(hub, checkpoint)
     (checkpoint / "LICENSE").write_text("MIT")
-    after = push(hub, checkpoint, "--revision", "next")
+    after = publish(hub, checkpoint, revision="next")
     assert hub.repos["ann/tiny"].branches == {"main": before, "next": after}
     assert "LICENSE" in hub.tree("ann/tiny", "next") and "LICENSE" not in hub.tree("ann/tiny")
 
 
 def test_private_is_private_or_refused(hub, checkpoint):
-    push(hub, checkpoint, "--private")
+    publish(hub, checkpoint, private=True)
     assert hub.repos["ann/tiny"].private
-    push(hub, checkpoint, repo_id="ann/open")
+    publish(hub, checkpoint, repo_id="ann/open")
     with pytest.raises(ValueError, match="ann/open is public already"):
-        push(hub, checkpoint, "--private", repo_id="ann/open")
+        publish(hub, checkpoint, private=True, repo_id="ann/open")
 
 
 # What is refused before anybody is asked
@@ -140,14 +135,14 @@ def test_what_must_not_be_published_is_named(name, said, hub, checkpoint):
     (checkpoint / name).parent.mkdir(exist_ok=True)
     (checkpoint / name).write_bytes(b"x")
     with pytest.raises(ValueError, match=said):
-        push(hub, checkpoint)
+        publish(hub, checkpoint)
     assert hub.requests == []
 
 
 def test_leftovers_of_a_trainer_stay_here_and_it_says_so(hub, checkpoint, capsys):
     for name in ("training_args.bin", ".gitignore"):
         (checkpoint / name).write_bytes(b"x")
-    push(hub, checkpoint)
+    publish(hub, checkpoint)
     assert "Left out: .gitignore, training_args.bin." in capsys.readouterr().out
     assert not {"training_args.bin", ".gitignore"} & hub.tree("ann/tiny").keys()
 
@@ -155,12 +150,21 @@ def test_leftovers_of_a_trainer_stay_here_and_it_says_so(hub, checkpoint, capsys
 def test_a_bad_card_is_refused(hub, checkpoint):
     card = checkpoint / "README.md"
     card.write_text(card.read_text().replace("license: mit", "license: MIT licence"))
-    with pytest.raises(ValueError, match="README.md is not complete .licence 'MIT licence' is none"):
-        push(hub, checkpoint)
+    with pytest.raises(ValueError, match="README.md is not complete .licence 'MIT licence' is no identifier"):
+        publish(hub, checkpoint)
+    assert hub.requests == []
     card.unlink()
     with pytest.raises(ValueError, match="README.md does not exist: `empathav card"):
-        push(hub, checkpoint)
+        publish(hub, checkpoint)
     assert hub.requests == []
+
+
+def test_a_licence_that_the_hub_does_not_know_is_refused_by_the_hub(hub, checkpoint):
+    card = checkpoint / "README.md"
+    card.write_text(card.read_text().replace("license: mit", "license: made-up-1.0"))
+    with pytest.raises(ValueError, match="must be one of the licenses"):
+        publish(hub, checkpoint)
+    assert not hub.uploads and hub.tree("ann/tiny").keys() == {".gitattributes"}
 
 
 def without_a_tensor(folder):
@@ -187,7 +191,7 @@ def cut(folder):
 def test_what_does_not_load_is_refused(damage, said, hub, checkpoint):
     damage(checkpoint)
     with pytest.raises(ValueError, match="does not load, so nobody could use it") as error:
-        push(hub, checkpoint)
+        publish(hub, checkpoint)
     assert said in str(error.value)
     assert hub.requests == []
 
@@ -197,12 +201,12 @@ def test_what_does_not_load_is_refused(damage, said, hub, checkpoint):
 
 def test_an_adapter_goes_alone_and_names_its_base_on_the_hub(hub, checkpoint, adapter):
     with pytest.raises(ValueError, match="is on this machine alone: push that first"):
-        push(hub, adapter, repo_id="ann/epo")
+        publish(hub, adapter, repo_id="ann/epo")
     with pytest.raises(ValueError, match="ann/tiny, the base of this adapter, is not on the Hub"):
-        push(hub, adapter, "--base_model", "ann/tiny", repo_id="ann/epo")
+        publish(hub, adapter, base_model="ann/tiny", repo_id="ann/epo")
     assert hub.repos == {}
-    push(hub, checkpoint)
-    push(hub, adapter, "--base_model", "ann/tiny", repo_id="ann/epo")
+    publish(hub, checkpoint)
+    publish(hub, adapter, base_model="ann/tiny", repo_id="ann/epo")
     tree = hub.tree("ann/epo")
     assert tree.keys() == {".gitattributes", "README.md", "adapter_config.json", "adapter_model.safetensors"}
     assert json.loads(tree["adapter_config.json"].content)["base_model_name_or_path"] == "ann/tiny"
@@ -215,7 +219,7 @@ def test_an_adapter_that_does_not_fit_its_base_is_refused(hub, adapter):
     name = next(iter(weights))
     save_file({key: value for key, value in weights.items() if key != name}, adapter / "adapter_model.safetensors")
     with pytest.raises(ValueError, match="not those of its base"):
-        push(hub, adapter, "--base_model", "ann/tiny")
+        publish(hub, adapter, base_model="ann/tiny")
 
 
 # What goes wrong on the way
@@ -232,26 +236,26 @@ def test_an_adapter_that_does_not_fit_its_base_is_refused(hub, adapter):
 )
 def test_refusals_of_the_hub_say_what_to_do(options, said, hub, checkpoint):
     with pytest.raises(ValueError, match=said):
-        push(hub, checkpoint, **options)
+        publish(hub, checkpoint, **options)
     assert hub.repos == {}
 
 
 def test_others_may_not_write_to_what_is_there(hub, checkpoint):
-    before = push(hub, checkpoint)
+    before = publish(hub, checkpoint)
     (checkpoint / "LICENSE").write_text("MIT")
     with pytest.raises(ValueError, match="your token may not write to ann"):
-        push(hub, checkpoint, token="bob's")
+        publish(hub, checkpoint, token="bob's")
     assert hub.repos["ann/tiny"].branches == {"main": before}
 
 
 def test_a_private_repository_of_somebody_else_looks_absent(hub, checkpoint):
-    push(hub, checkpoint, "--private")
+    publish(hub, checkpoint, private=True)
     with pytest.raises(ValueError, match="your token|no ann/tiny that your token can see"):
-        push(hub, checkpoint, token="bob's")
+        publish(hub, checkpoint, token="bob's")
 
 
 def test_somebody_elses_commit_meanwhile_is_not_overwritten(hub, checkpoint):
-    push(hub, checkpoint)
+    publish(hub, checkpoint)
     (checkpoint / "LICENSE").write_text("MIT")
     repo, theirs = hub.repos["ann/tiny"], []
 
@@ -261,7 +265,7 @@ def test_somebody_elses_commit_meanwhile_is_not_overwritten(hub, checkpoint):
 
     hub.before_answer = another
     with pytest.raises(ValueError, match="somebody else has pushed meanwhile"):
-        push(hub, checkpoint)
+        publish(hub, checkpoint)
     assert repo.branches == {"main": theirs[0]}
 
 
@@ -269,7 +273,7 @@ def test_without_a_network_or_offline_it_says_so(hub, checkpoint, monkeypatch):
     closed = HubServer({})
     closed.close()
     with pytest.raises(ValueError, match="cannot be reached .* goes on where it stopped"):
-        push(closed, checkpoint)
+        publish(closed, checkpoint)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ValueError, match="HF_HUB_OFFLINE is set"):
-        push(hub, checkpoint)
+        publish(hub, checkpoint)
