@@ -292,7 +292,7 @@ def test_figures_of_the_released_card_stand_in_the_docs():
     docs = "".join((ROOT / "docs" / name).read_text() for name in ("memory.md", "emotion.md")).replace("**", "")
     for result in read_facts(ROOT / "checkpoints" / "smollm2-135m" / "card.yaml")["results"]:
         if result.command == "python recipes/evaluate.py":
-            continue  # filled in from docs/results.json, see tests/evaluation/test_results_rendering.py
+            continue  # filled in from docs/results.json, see tests/evaluation/results/test_tables.py
         low, high = result.interval
         assert f"{result.value:.3f} ({low:.3f}–{high:.3f})" in docs, result.metric
 
