@@ -1,7 +1,6 @@
 """A writer behind a server on this machine, with everything that goes wrong there."""
 
 import json
-import time
 
 import pytest
 
@@ -15,13 +14,7 @@ PROMPTS = [
     [{"role": "user", "content": "My cat ran away. [sad]"}],
     [{"role": "user", "content": "Hi"}, assistant("Hello!"), {"role": "user", "content": "I won the race! [happy]"}],
 ]
-SOON = {"retry-after-ms": "1"}
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    """The client waits between tries, a test does not."""
-    monkeypatch.setattr(time, "sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.1)))
+SOON = {"retry-after-ms": "1"}  # or the client waits half a second and more
 
 
 def writer_for(server, sampling=None, **options):
