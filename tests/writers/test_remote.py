@@ -1,6 +1,7 @@
 """A writer behind a server on this machine, with everything that goes wrong there."""
 
 import json
+import sys
 
 import pytest
 
@@ -104,6 +105,12 @@ def test_a_reply_without_words_is_empty_and_not_an_error():
     with chat_server(lambda number, body: (200, {}, answer)) as server:
         (written,) = writer_for(server).write(PROMPTS[:1], [5])
     assert (written.text, written.finish_reason) == ("", "stop")
+
+
+def test_without_openais_client_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(ImportError, match="pip install openai"):
+        RemoteWriter("http://127.0.0.1:1/v1", "tiny")
 
 
 def test_a_prompt_longer_than_the_servers_context_is_told_apart():
