@@ -16,6 +16,7 @@ EXTRAS = {
     "app": ["gradio"],
     "cuda": ["mamba-ssm; sys_platform == 'linux'", "causal-conv1d; sys_platform == 'linux'"],
     "assemble": ["gguf", "h5py"],
+    "remote": ["openai"],
     "dev": ["pytest", "pytest-xdist", "playwright", "ruff"],
     "docs": ["mkdocs-material", "mkdocstrings[python]"],
 }

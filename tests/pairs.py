@@ -1,4 +1,4 @@
-"""Preference rows with clips and history for tests."""
+"""Conversations and preference rows for tests."""
 
 from helpers import frames, sound
 
@@ -44,3 +44,16 @@ def mixed_pairs(with_numbers: bool = False) -> list[dict]:
 def replies(pairs: list[dict]) -> list[dict]:
     """The same rows for response tuning."""
     return [{"id": row["id"], "prompt": row["prompt"], "completion": row["chosen"]} for row in pairs]
+
+
+def talk(number: int, emotion: str = "sad", answer: str | None = None) -> dict:
+    """Two exchanges; the emotion is of the first message, as in EmpatheticDialogues."""
+    return {
+        "id": f"talk-{number}",
+        "messages": [
+            {"role": "user", "content": f"Number {number} was a day of {emotion} news", "emotion": emotion},
+            {"role": "assistant", "content": f"Tell me more of number {number} please", "emotion": answer},
+            {"role": "user", "content": f"There is little more to say of {number}"},
+            {"role": "assistant", "content": f"Then we leave {number} alone for now", "emotion": answer},
+        ],
+    }

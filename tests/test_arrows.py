@@ -14,7 +14,7 @@ TENSORS = {"modeling", "processing"}
 ARROWS = {
     "modeling": set(),
     "processing": set(),
-    "hub": set(),
+    "hub": {"modeling"},  # a push loads an adapter onto its base, to see that the two fit
     "checkpoint": TENSORS | {"hub"},
     "testing": TENSORS | {"checkpoint"},
     "data": {"modeling", "checkpoint"},
@@ -23,7 +23,7 @@ ARROWS = {
     "writers": TENSORS | {"checkpoint", "data"},
     "pairs": {"modeling", "data", "emotion", "measures"},
     "training": TENSORS | {"hub", "checkpoint", "data", "measures"},
-    "evaluation": TENSORS | {"checkpoint", "data", "emotion", "measures", "training"},
+    "evaluation": TENSORS | {"checkpoint", "data", "emotion", "measures", "writers", "training"},
     "chat": TENSORS | {"checkpoint"},
     "cli": TENSORS | {"hub", "checkpoint", "data", "emotion", "evaluation", "chat"},
 }

@@ -28,16 +28,18 @@ def test_the_encoder_stays_and_the_rest_moves(trained):
     assert moving and all("lora_" in name or "pooler" in name or "classifier" in name for name in moving)
 
 
-def test_the_small_file_makes_the_model_again(trained, tmp_path):
+def test_the_small_file_makes_the_model_again(trained, tmp_path, monkeypatch):
     base, model = trained
     save_scorer(model, tmp_path / "part.safetensors", base)
     assert {tensor.dtype for tensor in load_file(tmp_path / "part.safetensors").values()} == {torch.bfloat16}
+    monkeypatch.setenv("EMPATHAV_CACHE", str(tmp_path / "cache"))
     assemble_scorer(tmp_path / "part.safetensors", tmp_path / "model")
-    scorer = EmotionScorer(tmp_path / "model")
+    scorer = EmotionScorer(tmp_path / "part.safetensors")
     texts = ["Oh no", "How nice of you!"]
     with torch.no_grad():
         logits = model(**scorer.tokenizer(texts, padding=True, return_tensors="pt")).logits
     assert np.abs(scorer(texts) - logits.softmax(dim=-1).numpy()).max() < 0.02  # bfloat16 has rounded
+    assert np.array_equal(scorer(texts), EmotionScorer(tmp_path / "model")(texts))
     untrained = open_scorer(base, rank=2).eval()
     with torch.no_grad():
         logits = untrained(**scorer.tokenizer(texts, padding=True, return_tensors="pt")).logits
@@ -71,4 +73,4 @@ def test_a_file_that_does_not_fit_is_refused(trained, tmp_path):
     with pytest.raises(ValueError, match="damaged"):
         assemble_scorer(part, tmp_path / "out")
     with pytest.raises(FileNotFoundError, match="no emotion scorer"):
-        scorer_directory(tmp_path / "absent.safetensors")
+        EmotionScorer(tmp_path / "absent.safetensors")

@@ -58,3 +58,18 @@ def test_a_number_that_is_none_is_refused(tmp_path):
     cache = ContentCache(tmp_path / "cache.jsonl")
     with pytest.raises(ValueError):
         cache.add({"a": float("nan")})
+
+
+def test_values_are_computed_in_the_same_batches_whatever_is_there(tmp_path):
+    keys, lengths, asked = ["a", "b", "c", "d", "e"], [5, 1, 4, 2, 3], []
+
+    def compute(rows):
+        asked.append(rows)
+        return [f"{keys[row]} of {len(rows)}" for row in rows]
+
+    cache = ContentCache(tmp_path / "cache.jsonl")
+    cache.add({"c": "there before"})
+    found = cache.values_of(keys, lengths, compute, 2, "letters")
+    assert asked == [[1, 3], [4, 2], [0]]  # by length; the second batch is computed for "e" alone
+    assert found == ["a of 1", "b of 2", "there before", "d of 2", "e of 2"]
+    assert ContentCache(cache.path).values_of(keys, lengths, None, 2, "letters") == found

@@ -135,7 +135,7 @@ def test_an_assembled_checkpoint_says_what_it_is_made_of_but_not_where(checkpoin
     ("facts", "said"),
     [
         ({"licence": None}, "licence is missing"),
-        ({"licence": "CC BY-NC"}, "licence 'CC BY-NC' is none of the Hub's"),
+        ({"licence": "CC BY-NC"}, "licence 'CC BY-NC' is no identifier of the Hub"),
         ({"licence": "other"}, "needs a licence name"),
         ({"base_model": "runs/sft/checkpoint"}, "base_model 'runs/sft/checkpoint' is no id"),
         ({"datasets": [Corpus("Tales", id="tales of old")]}, "datasets 'tales of old' is no id"),
@@ -293,7 +293,7 @@ def test_figures_of_the_released_card_stand_in_the_docs():
     docs = "".join((ROOT / "docs" / name).read_text() for name in ("memory.md", "emotion.md")).replace("**", "")
     for result in read_facts(ROOT / "checkpoints" / "smollm2-135m" / "card.yaml")["results"]:
         if result.command == "python recipes/evaluate.py":
-            continue  # filled in from docs/results.json, see tests/evaluation/test_results_rendering.py
+            continue  # filled in from docs/results.json, see tests/evaluation/results/test_tables.py
         low, high = result.interval
         assert f"{result.value:.3f} ({low:.3f}–{high:.3f})" in docs, result.metric
 

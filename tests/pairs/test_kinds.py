@@ -6,28 +6,17 @@ import numpy as np
 import pytest
 from datasets import load_from_disk
 
+from pairs import talk
 from transformers_empathav.data.replies import text_of
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
 from transformers_empathav.pairs.choose import Limits, TextScores
+from transformers_empathav.pairs.contexts import context_rows
 from transformers_empathav.pairs.dataset import pair_dataset, pair_features, save_pairs
-from transformers_empathav.pairs.kinds import KINDS, OPPOSITE, WRITTEN, context_rows, make_pairs
+from transformers_empathav.pairs.kinds import KINDS, OPPOSITE, WRITTEN, make_pairs, texts_to_score
 from transformers_empathav.pairs.style_leak import pair_measures
 
 
 WIDE = Limits(contextual_floor=-1.0)
-
-
-def talk(number: int, emotion: str = "sad", answer: str | None = None) -> dict:
-    """Two exchanges; the emotion is of the first message, as in EmpatheticDialogues."""
-    return {
-        "id": f"talk-{number}",
-        "messages": [
-            {"role": "user", "content": f"Number {number} was a day of {emotion} news", "emotion": emotion},
-            {"role": "assistant", "content": f"Tell me more of number {number} please", "emotion": answer},
-            {"role": "user", "content": f"There is little more to say of {number}"},
-            {"role": "assistant", "content": f"Then we leave {number} alone for now", "emotion": answer},
-        ],
-    }
 
 
 def hashed(width):
@@ -60,19 +49,7 @@ def material():
         ]
         for row in rows
     }
-    texts = [row["right"] for row in rows + pool] + [text_of(row["prompt"][-1]) for row in rows]
-    texts += [reply["text"] for written in replies.values() for reply in written]
-    return rows, pool, replies, TextScores(texts, hashed(7), hashed(5))
-
-
-def test_contexts_know_their_dialogue_and_emotion():
-    first, second = context_rows([talk(3, "angry")], max_turns=1, min_words=1)
-    assert (first["dialogue"], second["dialogue"]) == ("talk-3", "talk-3")
-    assert len(second["prompt"]) == 1 and second["context_emotion"] == "angry"  # though the prompt no longer holds it
-    assert second["right"] == "Then we leave 3 alone for now"
-    spoken = talk(4)
-    spoken["messages"][0]["content"] = [{"type": "audio", "path": "a.wav"}]
-    assert len(context_rows([spoken], 8, 1)) == 1  # what the writer could not read is no context
+    return rows, pool, replies, TextScores(texts_to_score(rows, pool, replies), hashed(7), hashed(5))
 
 
 def test_counter_emotional_is_never_of_the_right_emotion(material):

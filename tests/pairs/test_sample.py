@@ -9,7 +9,7 @@ import pytest
 from chat_server import chat_server, reply_of
 from transformers_empathav.pairs.journal import Journal
 from transformers_empathav.pairs.sample import as_finished, seed_of, write_replies
-from transformers_empathav.writers.remote import ServerEngine
+from transformers_empathav.writers.remote import RemoteWriter
 from transformers_empathav.writers.sampling import Sampling, Written
 
 
@@ -53,8 +53,8 @@ def test_interrupted_and_resumed_is_uninterrupted(tmp_path, size):
         stream.write((tmp_path / "whole/rows-00000.jsonl").read_bytes().split(b"\n")[size] + b'\n{"id": "row')
     parts = journal(tmp_path / "parts")
     assert len(parts.rows()) == size + 1
-    engine = Echo()
-    write_replies(engine, ROWS, parts, EMOTIONS, size)
+    writer = Echo()
+    write_replies(writer, ROWS, parts, EMOTIONS, size)
     assert parts.rows() == whole.rows()
     assert parts.path.read_bytes() == whole.path.read_bytes()
     write_replies(Echo(stop_after=0), ROWS, parts, EMOTIONS, size)  # nothing is left to write
@@ -117,14 +117,14 @@ def test_an_error_names_the_rows_and_loses_none(tmp_path):
 def test_a_server_works_on_several_rows_and_fails_without_loss(tmp_path):
     opened = journal(tmp_path)
     with chat_server(lambda number, body: (500, {}, "down") if number >= 6 else None, delay=0.02) as server:
-        engine = ServerEngine(server.url, "tiny", Sampling(), concurrency=3, retries=0)
+        writer = RemoteWriter(server.url, "tiny", Sampling(), concurrency=3, max_retries=0)
         with pytest.raises(ConnectionError, match="down"):
-            write_replies(engine, ROWS, opened, EMOTIONS)
+            write_replies(writer, ROWS, opened, EMOTIONS)
         assert server.most == 3
     before = opened.rows()
     assert 1 <= len(before) <= 3
     with chat_server() as server:
-        write_replies(ServerEngine(server.url, "tiny", Sampling(), concurrency=3), ROWS, opened, EMOTIONS)
+        write_replies(RemoteWriter(server.url, "tiny", Sampling(), concurrency=3), ROWS, opened, EMOTIONS)
         assert len(server.bodies) == 2 * (7 - len(before))
     rows = opened.rows()
     assert len(opened.path.read_bytes().splitlines()) == len(rows) == 7

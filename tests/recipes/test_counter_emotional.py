@@ -1,6 +1,5 @@
 """The recipe as users run it: both engines, killed in the middle and resumed, other limits without writing again."""
 
-import importlib.util
 import json
 import signal
 import subprocess
@@ -10,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from datasets import load_from_disk
-from trl import TrlParser
 
 from chat_server import chat_server
+from helpers import load_recipe
 from texts import write_classifier, write_encoder
 from transformers_empathav import EMOTION_LABELS
 from transformers_empathav.data.dialogues.corpus import load_corpus
-from transformers_empathav.pairs.kinds import context_rows
+from transformers_empathav.pairs.contexts import context_rows
 from transformers_empathav.testing.tiny import tiny_model
 
 
@@ -49,10 +48,7 @@ def place(tmp_path_factory, processor):
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("recipe_counter_emotional", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_recipe("counter_emotional")
 
 
 def arguments(place, output, **options):
@@ -73,7 +69,7 @@ def arguments(place, output, **options):
 
 
 def run(recipe, place, output, **options):
-    recipe.main(*TrlParser((recipe.ScriptArguments,)).parse_args_and_config(arguments(place, output, **options)))
+    recipe.main(recipe.parse(arguments(place, output, **options)))
 
 
 def rows_of(place, output):
@@ -150,6 +146,19 @@ def test_obedience_is_measured_without_pairs(recipe, place, capsys):
 def test_what_cannot_be_is_said(recipe, place, options, message):
     with pytest.raises(ValueError, match=message):
         run(recipe, place, "no", **options)
+
+
+def test_the_configuration_is_understood_and_options_are_flat(recipe):
+    config = RECIPE.parent / "configs" / "counter_emotional_smollm2-135m.yaml"
+    script = recipe.parse(["--config", str(config), "--limit", "96", "--temperature", "0.5", "--no_opposite"])
+    assert (script.contexts.limit, script.contexts.max_turns) == (96, 4)
+    assert (script.sampling.temperature, script.sampling.max_new_tokens, script.limits.opposite) == (0.5, 48, False)
+    assert (script.writer.adapter, script.writer.dtype, script.writer.rows_per_batch) == (
+        "runs/sft_tags",
+        "bfloat16",
+        16,
+    )
+    assert (script.scores.scorer, script.pairs.inspect, script.pairs.use_cpu) == ("runs/emotion_scorer_ed", 20, True)
 
 
 def test_the_contexts_of_our_own_are_twenty_labelled_ones():

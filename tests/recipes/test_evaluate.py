@@ -1,6 +1,5 @@
 """The evaluation as users run it: processes, tiny models, JSON lines of their own; killed, resumed, from the cache."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chat_server import chat_server
-from helpers import wake
+from helpers import load_recipe, wake
 from texts import write_classifier, write_encoder
 from transformers_empathav.testing.tiny import tiny_model, tiny_processor
 
@@ -146,25 +145,44 @@ def test_a_killed_run_goes_on(folder, finished):
         assert resumed["systems"]["tuned"][part] == uninterrupted["systems"]["tuned"][part]
 
 
-def recipe():
-    spec = importlib.util.spec_from_file_location("evaluate_recipe", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, "at least one"),
-        ({"systems": ["a=x", "a=y"]}, "each name once"),
-        ({"systems": ["a=x"], "history_system": "b"}, "history_system b is none of the systems a"),
-        ({"systems": ["a=x"], "judge_url": "http://127.0.0.1/v1"}, "needs --judge_model"),
+        ([], "at least one"),
+        (["--systems", "a=x", "a=y"], "each name once"),
+        (["--systems", "a=x", "--history_system", "b"], "history_system b is none of the systems a"),
+        (["--systems", "a=x", "--judge_url", "http://127.0.0.1/v1"], "needs --judge_model"),
+        (["--systems", "a=x", "--history", "some"], "choose memory, none or full"),
     ],
 )
 def test_what_would_end_badly_is_said_before_any_work(options, said, tmp_path):
-    module = recipe()
+    recipe = load_recipe("evaluate")
     with pytest.raises(ValueError, match=said):
-        module.main(module.ScriptArguments(output_dir=str(tmp_path / "none"), **options))
+        recipe.main(recipe.parse(["--output_dir", str(tmp_path / "none"), *options]))
     assert not (tmp_path / "none").exists()
+
+
+def test_the_configuration_is_understood_and_options_are_flat():
+    config = RECIPE.parent / "configs" / "evaluate_smollm2-135m.yaml"
+    script = load_recipe("evaluate").parse(["--config", str(config), "--corpora", "meld", "--history", "full"])
+    assert script.systems.systems[-1] == "epo_exchanged=runs/epo_exchanged" and script.contexts.corpora == ["meld"]
+    assert (script.writing.history, script.writing.max_new_tokens, script.writing.repetition_penalty) == (
+        "full",
+        48,
+        1.1,
+    )
+    assert (script.history.history_recent_turns, script.emotion.emotion_contexts) == ([4, 8], 100)
+    assert script.judge.judge_url is None and script.documents.documents == ["docs/results.md"]
+
+
+def test_two_results_are_compared_without_a_model(capsys, tmp_path):
+    recipe = load_recipe("evaluate")
+    for name, value in (("a", 5.0), ("b", 1.0)):
+        figure = {"value": value, "low": value - 1, "high": value + 1}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"words": figure, "bleu": {**figure, "value": 2.0}}))
+    files = [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    recipe.main(recipe.parse(["--compare", *files]))
+    first, last = capsys.readouterr().out.splitlines()
+    assert first == "words: 5, not 0 to 2" and last.startswith("1 of 2 figures of")
+    with pytest.raises(ValueError, match="wants two files"):
+        recipe.main(recipe.parse(["--compare", files[0]]))

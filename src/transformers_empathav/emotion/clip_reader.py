@@ -13,7 +13,7 @@ from ..processing.media_empathav import Clip, load_clip
 
 @dataclass
 class EmotionWindow:
-    """Probabilities of the emotions between two seconds of a clip."""
+    """Emotion probabilities of one stretch of a clip, from `start` to `end` in seconds."""
 
     start: float
     end: float
@@ -36,13 +36,13 @@ class EmotionWindow:
 @dataclass
 class ClipEmotion:
     """
-    What one clip shows.
+    The emotions of one clip.
 
     Args:
-        clip (`str`): Its path.
-        streams (`list[str]`): `audio`, `video` or both: what was there to be judged.
-        whole ([`EmotionWindow`]): Over the whole clip.
-        timeline (`list[EmotionWindow]`): Over a sliding window; empty where none was asked for.
+        clip (`str`): Path of the clip.
+        streams (`list[str]`): The streams that were read: `audio`, `video` or both.
+        whole ([`EmotionWindow`]): Of the whole clip.
+        timeline (`list[EmotionWindow]`): Of a sliding window; empty where none was asked for.
     """
 
     clip: str
@@ -58,12 +58,12 @@ class ClipEmotion:
 
 class EmotionReader:
     r"""
-    Holds a checkpoint and scores clips.
+    Scores the emotions of clips with a loaded checkpoint.
 
     Args:
         checkpoint (`str` or `os.PathLike`): A directory of `empathav assemble`, or a Hub id.
         device (`str`, *optional*): CUDA where there is one by default.
-        batch_size (`int`, *optional*, defaults to 8): Windows that are scored at once.
+        batch_size (`int`, *optional*, defaults to 8): Clips or windows at once.
     """
 
     def __init__(self, checkpoint: str | os.PathLike, device: str | None = None, batch_size: int = 8):
@@ -72,19 +72,21 @@ class EmotionReader:
 
     def __call__(self, clip: str | os.PathLike, timeline: bool = False, window: float = 4.0, hop: float = 1.0):
         r"""
+        Scores one clip.
+
         Args:
             clip (`str` or `os.PathLike`): A file with sound, frames or both.
-            timeline (`bool`): Whether a window slides over the clip too.
-            window, hop (`float`):
-                Its length and the step from one to the next, in seconds. The step is shortened a little where that
-                makes the last window end with the clip.
+            timeline (`bool`, *optional*, defaults to `False`): Whether to score a sliding window too.
+            window, hop (`float`, *optional*, default to 4.0 and 1.0):
+                Length and step of the window, in seconds. The step is shortened slightly so that the last window ends
+                with the clip.
 
         Returns:
             [`ClipEmotion`]
 
         Raises:
-            `MediaError`: the clip cannot be used.
-            `ValueError`: no such window can slide.
+            `MediaError`: the clip cannot be read.
+            `ValueError`: the step is longer than the window, or the window longer than the processor's.
         """
         if timeline and not 0 < hop <= window <= self.processor.window_seconds:
             raise ValueError(
@@ -92,14 +94,8 @@ class EmotionReader:
                 f"window, and the window at most {self.processor.window_seconds:g} s."
             )
         whole = self.processor.load_clip(clip, kind="any")
-        streams = [
-            name
-            for name, there in (
-                ("audio", any(part.audio is not None for part in whole)),
-                ("video", any(part.frames is not None for part in whole)),
-            )
-            if there
-        ]
+        streams = ["audio"] if any(part.audio is not None for part in whole) else []
+        streams += ["video"] if any(part.frames is not None for part in whole) else []
         (scores,) = self.score([whole])
         found = ClipEmotion(str(clip), streams, self._window(whole, scores))
         if timeline:
@@ -117,14 +113,14 @@ class EmotionReader:
         return found
 
     def _read(self, part: Clip) -> list[Clip]:
-        """A window as the processor reads a clip: the face is looked for in its own frames."""
+        """Loads a window as the processor loads a clip, so that the face is cropped within its frames."""
         if part.frames is None:
             return self.processor.load_clip(part.audio, kind="audio")
         return self.processor.load_clip(part.frames, sound=part.audio)
 
     @torch.no_grad()
     def score(self, clips: Sequence[list[Clip]]) -> np.ndarray:
-        """Probabilities `(clips, labels)`, each clip given as its windows."""
+        """Probabilities `(clips, labels)` of clips, each given as the windows of `processor.load_clip`."""
         found = []
         for start in range(0, len(clips), self.batch_size):
             messages = [
@@ -143,13 +139,13 @@ class EmotionReader:
 
 
 def slide(pieces: list[Clip], window: float, hop: float, num_frames: int) -> list[Clip]:
-    """Windows of `window / hop` pieces, each one piece further than the last; all of a clip that is shorter."""
+    """Joins pieces of `hop` seconds to windows of `window` seconds, one a step. A shorter clip is one window."""
     size = min(max(round(window / hop), 1), len(pieces))
     return [join(pieces[start : start + size], num_frames) for start in range(len(pieces) - size + 1)]
 
 
 def join(pieces: list[Clip], num_frames: int) -> Clip:
-    """Consecutive pieces as one clip of `num_frames` frames; where sound ends early, silence follows."""
+    """Joins consecutive pieces to one clip of `num_frames` frames. Pieces without sound are silent."""
     audio = frames = None
     if any(piece.audio is not None for piece in pieces):
         longest = max(len(piece.audio) for piece in pieces if piece.audio is not None)

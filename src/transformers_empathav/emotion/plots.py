@@ -1,4 +1,4 @@
-"""Pictures of emotions: over time, and of several clips."""
+"""Plots of emotions: over time, and of several clips."""
 
 import os
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ COLOURS = ("#c0392b", "#7f8c3a", "#8e44ad", "#e8a33d", "#7f8c8d", "#2e6da4", "#1
 
 
 def plot_emotions(found: list[ClipEmotion], labels: Sequence[str], path: str | os.PathLike):
-    """Writes a PNG: the timeline of one clip, or a bar for each of several."""
+    """Writes a PNG: the timeline of one clip that has one, else a bar for each clip."""
 
     def matrix(windows):
         return np.array([[window.scores[label] for label in labels] for window in windows])
@@ -28,7 +28,7 @@ def plot_emotions(found: list[ClipEmotion], labels: Sequence[str], path: str | o
 
 def figure(width: float, height: float):
     """
-    An empty figure that belongs to no window.
+    An empty matplotlib figure of `width` by `height` inches.
 
     Raises:
         `ImportError`: matplotlib is missing.

@@ -1,4 +1,4 @@
-"""The trained part of the text emotion classifier: LoRA and a head, stored without the frozen encoder."""
+"""The trained part of a text emotion classifier: LoRA and a head, stored without the frozen encoder."""
 
 import json
 import os
@@ -20,9 +20,13 @@ PART_FILE = "emotion_scorer.safetensors"
 
 
 def open_scorer(base: str | None = None, rank: int = 8) -> PeftModel:
-    """
-    An encoder (all-MiniLM-L6-v2 out of its wheel, or a Hub id or directory) with a fresh head of seven labels, LoRA of
-    `rank` on the projections that PEFT takes for its kind, and its pooler, all trainable; the rest is frozen.
+    r"""
+    Loads an encoder with a fresh head for the seven emotions. Head, LoRA and the encoder's pooler are trainable, the
+    rest is frozen. Call it before training.
+
+    Args:
+        base (`str`, *optional*): Hub id or directory of the encoder; all-MiniLM-L6-v2 by default.
+        rank (`int`, *optional*, defaults to 8): Of the LoRA, on the projections that PEFT chooses for the encoder.
     """
     model = AutoModelForSequenceClassification.from_pretrained(
         fetch_minilm() if base is None else base,
@@ -37,7 +41,7 @@ def open_scorer(base: str | None = None, rank: int = 8) -> PeftModel:
 
 
 def save_scorer(model: PeftModel, path: str | os.PathLike, base: str | None = None):
-    """Writes what was trained, in bfloat16, and which encoder and rank it belongs to."""
+    """Writes the trained tensors in bfloat16, with the encoder and rank that they belong to."""
     state = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
     facts = {"base": base or REQUIREMENT, "rank": model.peft_config["default"].r, "labels": list(EMOTION_LABELS)}
     save_file(state, str(path), metadata={"emotion_scorer": json.dumps(facts)})
@@ -45,13 +49,13 @@ def save_scorer(model: PeftModel, path: str | os.PathLike, base: str | None = No
 
 def assemble_scorer(part: str | os.PathLike, directory: str | os.PathLike, base: str | None = None):
     r"""
-    Puts a trained part into its encoder and writes a stock model directory for `AutoModelForSequenceClassification`
-    with its tokenizer.
+    Merges a trained part into its encoder and writes a directory for `AutoModelForSequenceClassification`, with its
+    tokenizer.
 
     Args:
-        part (`str` or `os.PathLike`): What [`save_scorer`] wrote.
+        part (`str` or `os.PathLike`): A file of [`save_scorer`].
         directory (`str` or `os.PathLike`): Where the model goes.
-        base (`str`, *optional*): The encoder where it is now elsewhere; by default the one that the part names.
+        base (`str`, *optional*): Where the encoder is now; by default where the part says.
 
     Raises:
         `ValueError`: the part is damaged, or does not fit the encoder.
@@ -77,7 +81,13 @@ def assemble_scorer(part: str | os.PathLike, directory: str | os.PathLike, base:
 
 
 def scorer_directory(source: str | os.PathLike) -> str:
-    """What can be loaded: `source` itself, or, where that is a trained part, its assembled model in the cache."""
+    """
+    The directory to load a classifier from. A trained part (`.safetensors`) is assembled into the cache, once;
+    anything else is returned as it is.
+
+    Raises:
+        `FileNotFoundError`: there is no such trained part.
+    """
     if not str(source).endswith(".safetensors"):
         return str(source)
     if not Path(source).is_file():

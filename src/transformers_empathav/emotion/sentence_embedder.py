@@ -1,4 +1,4 @@
-"""Sentence embeddings: unit vectors of what texts are about."""
+"""Sentence embeddings of texts."""
 
 import os
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from ..checkpoint.loading import default_device
 from ..checkpoint.minilm import fetch_minilm
 from ..checkpoint.parts import load_whole
 from .text_batches import in_batches, read
@@ -14,22 +15,20 @@ from .text_batches import in_batches, read
 
 class SentenceEmbedder:
     r"""
-    Unit vectors of texts: the mean of an encoder's last hidden states over the tokens of a text (Sentence-BERT,
-    arXiv 1908.10084).
+    Embeds texts as unit vectors: the mean of an encoder's last hidden states over the tokens of a text
+    (Sentence-BERT, arXiv 1908.10084).
 
     Args:
         encoder (`str` or `os.PathLike`, *optional*):
-            Directory or Hub id of an encoder that was trained with such a mean; all-MiniLM-L6-v2 out of its wheel by
-            default.
+            Directory or Hub id of an encoder that was trained with such a mean; all-MiniLM-L6-v2 by default.
         device (`str`, *optional*): CUDA where there is one by default.
         batch_size (`int`, *optional*, defaults to 64): Texts at once.
     """
 
     def __init__(self, encoder: str | os.PathLike | None = None, device: str | None = None, batch_size: int = 64):
         encoder = fetch_minilm() if encoder is None else encoder
-        self.name, self.batch_size = str(encoder), batch_size
-        self.model = load_whole(AutoModel, encoder)
-        self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.batch_size = batch_size
+        self.model = load_whole(AutoModel, encoder).to(default_device(device))
         self.tokenizer = AutoTokenizer.from_pretrained(encoder)
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:

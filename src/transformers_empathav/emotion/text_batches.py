@@ -1,4 +1,4 @@
-"""Texts through an encoder in batches of about equal length."""
+"""Runs an encoder over texts in batches of about equal length."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,16 @@ import torch
 
 
 def read(tokenizer, texts: list[str], device) -> dict[str, torch.Tensor]:
-    """Tokens of texts, right-padded; what is beyond an encoder's positions is not read."""
+    """Tokens of texts, right-padded. Texts longer than the encoder's positions are truncated."""
     return tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(device)
 
 
 @torch.no_grad()
 def in_batches(function, texts: Sequence[str], batch_size: int, width: int) -> np.ndarray:
-    """`function` over texts sorted by length, so that little is padded, in the order they were given."""
+    """
+    Runs `function` on batches of texts, sorted by length to save padding. It takes a list of texts and returns a
+    tensor `(batch, width)`. The result `(texts, width)` has the order of `texts`.
+    """
     order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
     found = np.zeros((len(texts), width))
     for start in range(0, len(order), batch_size):

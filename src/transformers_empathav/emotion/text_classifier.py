@@ -1,4 +1,4 @@
-"""The emotion of texts: seven probabilities by any text classifier of transformers."""
+"""Seven emotion probabilities of texts, by any text classifier of transformers."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,12 +7,14 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+from ..checkpoint.loading import default_device
 from ..checkpoint.parts import load_whole
 from ..modeling.configuration_empathav import EMOTION_LABELS
+from .scorer_part import scorer_directory
 from .text_batches import in_batches, read
 
 
-# How published classifiers spell the seven.
+# How published classifiers spell the seven emotions.
 ALIASES = {
     "anger": "angry",
     "disgusted": "disgust",
@@ -27,20 +29,22 @@ ALIASES = {
 
 class EmotionScorer:
     r"""
-    The emotion of texts, by any classifier of transformers whose labels are the seven or names for them.
+    Scores the emotion of texts with a classifier whose labels are the seven emotions, or names for them.
 
     Args:
         classifier (`str` or `os.PathLike`):
-            Directory or Hub id of a model for `AutoModelForSequenceClassification`; recipes/emotion_scorer.py writes
-            such a directory.
+            Directory or Hub id of a model for `AutoModelForSequenceClassification`, or a trained part (a
+            `.safetensors` file) of recipes/emotion_scorer.py, which is assembled into the cache once.
         label_map (`dict[str, str]`, *optional*):
-            For labels that are not known here: which of the seven each means. Scores of labels that mean the same are
-            added.
+            Which of the seven a label means, for labels that are not known here. Scores of labels that mean the same
+            are added.
         device (`str`, *optional*): CUDA where there is one by default.
         batch_size (`int`, *optional*, defaults to 64): Texts at once.
 
     Raises:
-        `ValueError`: a label is none of the seven, one of the seven is missing, or several may hold at once.
+        `ValueError`: a label means none of the seven, one of the seven is missing, or the classifier gives a text
+            several labels at once.
+        `FileNotFoundError`: there is no such trained part.
     """
 
     def __init__(
@@ -50,17 +54,17 @@ class EmotionScorer:
         device: str | None = None,
         batch_size: int = 64,
     ):
+        self.batch_size, source = batch_size, str(classifier)
+        classifier = scorer_directory(classifier)
         config = AutoConfig.from_pretrained(classifier)
-        self.name, self.batch_size = str(classifier), batch_size
         names = [config.id2label[index] for index in range(config.num_labels)]
-        self.to_seven = torch.from_numpy(label_matrix(names, label_map, self.name))
+        self.to_seven = torch.from_numpy(label_matrix(names, label_map, source))
         if config.problem_type == "multi_label_classification":
             raise ValueError(
-                f"{classifier} judges each label by itself, so its scores are no distribution: take a classifier of "
+                f"{source} judges each label by itself, so its scores are no distribution: take a classifier of "
                 "one label a text."
             )
-        self.model = load_whole(AutoModelForSequenceClassification, classifier)
-        self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model = load_whole(AutoModelForSequenceClassification, classifier).to(default_device(device))
         self.tokenizer = AutoTokenizer.from_pretrained(classifier)
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
@@ -73,7 +77,7 @@ class EmotionScorer:
 
 
 def label_matrix(names: Sequence[str], label_map: Mapping[str, str] | None, source: str) -> np.ndarray:
-    """What brings scores of labels `(labels,)` to the seven `(7,)`: a matrix of zeros and ones, `(labels, 7)`."""
+    """A matrix of zeros and ones, `(labels, 7)`, that adds up the scores of labels with the same meaning."""
     meanings = {emotion: emotion for emotion in EMOTION_LABELS} | ALIASES
     meanings |= {name.lower(): meaning for name, meaning in (label_map or {}).items()}
     unknown = [name for name in names if meanings.get(name.lower()) not in EMOTION_LABELS]

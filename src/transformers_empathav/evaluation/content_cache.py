@@ -1,13 +1,14 @@
-"""A cache on disk by content: what was computed once is never computed again, and a kill loses one line at most."""
+"""A cache on disk by content: what was computed once is not computed again. A kill loses one line at most."""
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 
 def content_key(*parts) -> str:
@@ -19,6 +20,7 @@ def content_key(*parts) -> str:
 
 
 def add_content(digest, part):
+    """Adds a value to a digest, with its type and shape."""
     if isinstance(part, torch.Tensor):
         part = part.detach().cpu().contiguous()
         digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
@@ -45,7 +47,7 @@ class ContentCache:
     r"""
     Values of JSON by key, in a file to which lines are only added.
 
-    A last line that a kill has torn is taken off; a key that is added again keeps its first value.
+    A last line that a kill has torn is removed. A key that is added again keeps its first value.
 
     Args:
         path (`str` or `os.PathLike`): The file, made where it is missing.
@@ -80,8 +82,38 @@ class ContentCache:
     def __len__(self) -> int:
         return len(self.values)
 
+    def values_of(
+        self,
+        keys: Sequence[str],
+        lengths: Sequence[int],
+        compute: Callable[[list[int]], list],
+        batch_size: int,
+        label: str,
+    ) -> list:
+        r"""
+        The value of each key, computed in batches where it is missing.
+
+        Batches are made of all rows, sorted by length, whatever the cache holds. In half precision a value may depend
+        on its neighbours, and so an interrupted run computes what an uninterrupted one computes.
+
+        Args:
+            keys (`Sequence[str]`): Of [`content_key`], one a row.
+            lengths (`Sequence[int]`): Of the rows.
+            compute (`Callable`): Indices of rows to their values.
+            batch_size (`int`): Rows at once.
+            label (`str`): What the progress bar says.
+        """
+        order = sorted(range(len(keys)), key=lambda row: (lengths[row], keys[row]))
+        with tqdm(total=len(keys), desc=label, mininterval=1.0) as progress:
+            for start in range(0, len(order), batch_size):
+                rows = order[start : start + batch_size]
+                if any(keys[row] not in self for row in rows):
+                    self.add({keys[row]: value for row, value in zip(rows, compute(rows))})
+                progress.update(len(rows))
+        return [self[key] for key in keys]
+
     def add(self, values: dict):
-        """Adds what is not there yet, and returns when it is on the disk."""
+        """Adds what is not there yet. When this returns, it is on the disk."""
         new = {key: value for key, value in values.items() if key not in self.values}
         if new:
             with open(self.path, "ab") as file:

@@ -7,13 +7,16 @@ from transformers import Trainer
 from .card import REPO_PLACEHOLDER, render_card, save_card
 
 
-def write_card(trainer: Trainer, method: str, summary: str):
-    """
-    Writes README.md into the output directory, of what the training knows; licence and data are its maker's to add.
+def write_card(trainer: Trainer, method: str, summary: str, rows_of_a_step: int):
+    r"""
+    Writes README.md into the output directory of a training. The trainer knows base, steps and figures; licence and
+    data are for its maker to add, with `empathav card`.
 
     Args:
-        method (`str`): `sft` or `epo`.
+        trainer (`Trainer`): After training, or in the middle of it.
+        method (`str`): `"sft"` or `"epo"`, a tag of the card.
         summary (`str`): A paragraph on how the adapter was trained.
+        rows_of_a_step (`int`): Rows of one update, of all processes.
     """
     arguments, state = trainer.args, trainer.state
     base = trainer.model.config._name_or_path
@@ -29,7 +32,7 @@ def write_card(trainer: Trainer, method: str, summary: str):
         summary=summary,
         base_model=None if Path(base).is_dir() else base,
         training=(
-            f"{state.global_step} steps of {rows_of_a_step(trainer)} rows, learning rate "
+            f"{state.global_step} steps of {rows_of_a_step} rows, learning rate "
             f"{arguments.learning_rate:g}, seed {arguments.seed}.\n\n| last value logged | |\n| --- | --- |\n{figures}"
         ),
         repo_id=arguments.hub_model_id or REPO_PLACEHOLDER,
@@ -37,9 +40,3 @@ def write_card(trainer: Trainer, method: str, summary: str):
     card.data.tags = [*card.data.tags, method]
     Path(arguments.output_dir).mkdir(parents=True, exist_ok=True)
     save_card(card, arguments.output_dir)
-
-
-def rows_of_a_step(trainer: Trainer) -> int:
-    """Rows of one update, of all processes."""
-    arguments = trainer.args
-    return arguments.train_batch_size * arguments.gradient_accumulation_steps * trainer.accelerator.num_processes

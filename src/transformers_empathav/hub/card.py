@@ -1,4 +1,4 @@
-"""Model cards, rendered from what a directory holds and from what only its maker knows."""
+"""Model cards, rendered from the files of a directory and from facts that its maker adds."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from .card_facts import ASSEMBLY_FILE, describe, read_json
 
 
 CARD_FILE, FACTS_FILE = "README.md", "card.yaml"
-REPO_PLACEHOLDER, BASE_PLACEHOLDER = "USER/NAME", "USER/BASE"  # what the examples of a card load until it is pushed
+REPO_PLACEHOLDER, BASE_PLACEHOLDER = "USER/NAME", "USER/BASE"  # in the examples of a card until it is pushed
 TEMPLATE = files(__package__) / "template.md"
 PIPELINE_TAG = "text-generation"
 PART_NAMES = {"compressor": "memory compressor", "extractor": "emotion extractor"}
@@ -32,12 +32,12 @@ TAGS = ["empathav", "empathetic-dialogue", "emotion-recognition", "audio-visual"
 @dataclass(frozen=True)
 class Corpus:
     """
-    What something was trained on.
+    A corpus that something was trained on.
 
     Args:
-        name (`str`): As people know it.
-        id (`str`, *optional*): The same on the Hub, `owner/name`.
-        licence (`str`, *optional*): Of the corpus.
+        name (`str`): Its usual name.
+        id (`str`, *optional*): Its id on the Hub, `owner/name`.
+        licence (`str`, *optional*): Its licence.
         used_for (`str`, *optional*): What was trained on it, such as `"memory compressor"`.
     """
 
@@ -55,15 +55,16 @@ class Result:
     Args:
         metric (`str`): What was measured, with its unit.
         value (`float`): The figure.
-        dataset (`str`): On what.
-        dataset_id (`str`, *optional*): The same on the Hub, `owner/name`.
-        split (`str`, *optional*): Which part of it.
+        dataset (`str`): Name of the data.
+        dataset_id (`str`, *optional*): Its id on the Hub, `owner/name`.
+        split (`str`, *optional*): Split of the data.
         interval (`Sequence[float]`, *optional*): Lower and upper bound.
-        interval_name (`str`, *optional*): What kind of interval.
-        samples (`int`, *optional*): How many were measured.
-        command, hardware (`str`, *optional*): What gave the figure, and where it ran.
+        interval_name (`str`, *optional*): Kind of the interval.
+        samples (`int`, *optional*): Number of samples.
+        command (`str`, *optional*): The command that gave the figure.
+        hardware (`str`, *optional*): Where it ran.
         seed (`int`, *optional*): Its seed.
-        cannot_show (`str`, *optional*): What must not be read out of it.
+        cannot_show (`str`, *optional*): What a reader must not conclude from it.
     """
 
     metric: str
@@ -93,17 +94,17 @@ class Result:
 
 def write_card(directory: Path | str, **facts) -> Path:
     """
-    Writes the card of a directory, in place of any that is there, when it is fit for the Hub.
+    Renders and writes the card of a directory, in place of any that is there.
 
     Args:
         directory (`Path` or `str`): A checkpoint or an adapter.
-        facts: What [`render_card`] takes; a file of them is read by [`read_facts`].
+        facts: Arguments of [`render_card`]. [`read_facts`] reads them from a file.
 
     Returns:
         `Path`: The card.
 
     Raises:
-        `ValueError`: the card would not do; says all that is wrong. Nothing is written then.
+        `ValueError`: the card is not complete; says everything that is wrong. Nothing is written then.
     """
     card = render_card(directory, **facts)
     if problems := card_problems(card):
@@ -112,7 +113,7 @@ def write_card(directory: Path | str, **facts) -> Path:
 
 
 def save_card(card: ModelCard, directory: Path | str) -> Path:
-    """Writes a card, and notes in what `empathav assemble` made that the card is as it should be."""
+    """Writes a card. In a directory of `empathav assemble` its checksum is noted in assembly.json."""
     path, assembly = Path(directory) / CARD_FILE, Path(directory) / ASSEMBLY_FILE
     card.save(path)
     if assembly.is_file():
@@ -142,27 +143,27 @@ def render_card(
     repo_id: str = REPO_PLACEHOLDER,
 ) -> ModelCard:
     """
-    Renders the card of a directory, without judging it.
+    Renders the card of a directory. [`card_problems`] says whether it is complete.
 
     Args:
         directory (`Path` or `str`): A checkpoint or an adapter.
-        template (`str`, *optional*): `"checkpoint"` or `"adapter"`; by default what the directory holds.
+        template (`str`, *optional*): `"checkpoint"` or `"adapter"`; by default the kind of the directory.
         name (`str`, *optional*): Title, by default the directory's name.
         summary (`str`, *optional*): What it is, in a sentence or two.
         base_model (`str` or `Sequence[str]`, *optional*):
-            Hub ids of what it was made from; by default what the directory says of itself.
+            Hub ids of the models that it was made from; by default those that the directory names.
         datasets (`Sequence` of [`Corpus`], dictionaries of its fields, or Hub ids): What it was trained on.
         licence (`str`, *optional*): The Hub's identifier of its licence; `"other"` needs `licence_name` too.
-        licence_name, licence_link, licence_text (`str`, *optional*): Name, address and a word about the licence.
+        licence_name, licence_link, licence_text (`str`, *optional*): Name, address and a sentence about the licence.
         results (`Sequence` of [`Result`] or dictionaries of its fields): Figures that were measured.
         training (`str`, *optional*): How it was trained, in Markdown: stages, seeds, hardware, time.
-        trained (`Sequence[str]`, *optional*): Which of its parts are trained, by default what the assembly says.
+        trained (`Sequence[str]`, *optional*): Which of its parts are trained; by default those in assembly.json.
         limits (`Sequence[str]`): What it cannot do, a sentence each.
         language (`str`, *optional*, defaults to `"en"`): Of the training data.
         repo_id (`str`, *optional*): The repository that the examples load.
 
     Returns:
-        `ModelCard`: With the metadata in its `data`.
+        `ModelCard`: The card, with its metadata in `data`.
 
     Raises:
         `ValueError`: the directory is neither a checkpoint nor an adapter.
@@ -212,10 +213,10 @@ def render_card(
 
 def read_facts(path: Path | str) -> dict:
     """
-    What [`render_card`] takes, out of a YAML file.
+    Reads the arguments of [`render_card`] from a YAML file.
 
     Raises:
-        `ValueError`: it is no YAML mapping, or has a field that a card lacks.
+        `ValueError`: the file is no YAML mapping, or has a field that a card does not have.
     """
     try:
         facts = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -241,7 +242,7 @@ def as_corpus(corpus: str | dict | Corpus) -> Corpus:
 
 
 def as_eval_result(figure: Result) -> EvalResult:
-    """An entry of the model index, by which the Hub lists figures."""
+    """A figure as an entry of the model index, from which the Hub lists results."""
     return EvalResult(
         task_type=PIPELINE_TAG,
         dataset_type=figure.dataset_id or slug(figure.dataset),
@@ -258,7 +259,7 @@ def slug(text: str) -> str:
 
 
 def grouped(figures: list[Result]):
-    """Neighbouring figures that one command gave, to stand in one table."""
+    """Groups neighbouring figures of one command, hardware, seed and caveat; each group becomes a table."""
     for shared, members in groupby(figures, key=lambda row: (row.command, row.hardware, row.seed, row.cannot_show)):
         (command, hardware, seed, cannot_show), rows = shared, list(members)
         intervals = " or ".join(dict.fromkeys(row.interval_name for row in rows if row.interval is not None))

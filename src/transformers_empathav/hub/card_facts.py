@@ -1,6 +1,8 @@
-"""What the files of a checkpoint or an adapter say of it."""
+"""Facts about a checkpoint or an adapter, read from its files."""
 
 import json
+import math
+from collections import Counter
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -9,7 +11,7 @@ from .card_check import is_hub_id
 
 
 ASSEMBLY_FILE = "assembly.json"
-# What `empathav assemble` takes where it is not told otherwise: name, origin, licence, and the id that the Hub links.
+# Default parts of `empathav assemble`: name, origin, licence, and id on the Hub.
 PRESET_PARTS = {
     "smollm2-135m": {
         "llm": ("Language model", "SmolLM2-135M-Instruct", "Apache-2.0", "HuggingFaceTB/SmolLM2-135M-Instruct"),
@@ -21,10 +23,11 @@ PRESET_PARTS = {
 
 def describe(directory: Path | str, kind: str | None = None) -> dict:
     """
-    What the files of a checkpoint or an adapter say: its kind, sizes, parts and origins.
+    Reads kind, sizes, parts and origins of a checkpoint or an adapter.
 
     Args:
-        kind (`str`, *optional*): `"adapter"` for a directory that is going to be one, as in the middle of a training.
+        directory (`Path` or `str`): A checkpoint or an adapter.
+        kind (`str`, *optional*): Give `"adapter"` for the output directory of a training that has not saved yet.
 
     Raises:
         `ValueError`: the directory is neither.
@@ -60,6 +63,7 @@ def describe(directory: Path | str, kind: str | None = None) -> dict:
 
 
 def describe_adapter(directory: Path) -> dict:
+    """The same facts of an adapter."""
     config = read_json(directory / "adapter_config.json") if (directory / "adapter_config.json").is_file() else {}
     base = config.get("base_model_name_or_path") or ""
     contents = [("kind", config["peft_type"])] if config.get("peft_type") else []
@@ -79,7 +83,7 @@ def describe_adapter(directory: Path) -> dict:
 
 
 def assembled_parts(assembly: dict, has_cascade: bool) -> tuple[list[dict], list[str]]:
-    """Rows about the parts that a checkpoint was assembled from, and their Hub ids."""
+    """Table rows about the parts that a checkpoint was assembled from, and their Hub ids."""
     rows, ids = [], []
     preset = PRESET_PARTS.get(assembly.get("preset"), {})
     for role, given in assembly.get("parts", {}).items():
@@ -100,28 +104,25 @@ def read_assembly(directory: Path | str) -> dict:
 
 
 def weights_of(directory: Path, pattern: str) -> str:
-    """Number of parameters, precision and files of safetensors weights, out of their headers."""
-    count, dtypes, paths = 0, {}, sorted(directory.glob(pattern))
+    """Number of parameters, precision and size of safetensors files, read from their headers."""
+    dtypes, paths = Counter(), sorted(directory.glob(pattern))
     for path in paths:
         try:
             with safe_open(path, framework="numpy") as file:
                 for name in file.keys():
                     tensor = file.get_slice(name)
-                    size = 1
-                    for length in tensor.get_shape():
-                        size *= length
-                    count += size
-                    dtypes[tensor.get_dtype()] = dtypes.get(tensor.get_dtype(), 0) + size
+                    dtypes[tensor.get_dtype()] += math.prod(tensor.get_shape())
         except SafetensorError as error:
             raise ValueError(f"{path} is damaged ({error}): save or fetch it again.") from None
     if not paths:
         return "none"
-    precision = ", ".join(sorted(dtypes, key=dtypes.get, reverse=True))
-    total = sum(path.stat().st_size for path in paths)
+    precision = ", ".join(dtype for dtype, _ in dtypes.most_common())
+    count, total = dtypes.total(), sum(path.stat().st_size for path in paths)
     return f"{count / 1e6:,.1f} million in {precision}, {total / 1e6:,.1f} MB in {len(paths)} safetensors file(s)"
 
 
 def read_json(path: Path) -> dict:
+    """Reads a JSON file; a damaged one raises a `ValueError` that names it."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -1,11 +1,11 @@
 """
-Which of several candidates becomes the rejected reply: the one emotionally farthest from the right reply, among those
-that are about the same, about as long, and whole.
+Chooses the rejected reply among candidates: the emotionally farthest from the right reply, of those that are whole and
+similar to it in content and length.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..modeling.configuration_empathav import EMOTION_LABELS
 
 
 CHOSEN, NEARER = "chosen", "nearer in emotion"
-# In the order in which a candidate is tried; the first that holds is the reason of its refusal.
+# Reasons to refuse a candidate. They are tried in this order, and the first that holds is given.
 REFUSALS = (
     "prompt too long",
     "empty",
@@ -43,24 +43,19 @@ REFUSING = re.compile(
 
 @dataclass(frozen=True)
 class Limits:
-    r"""
-    What a candidate must keep to.
+    """What a candidate must keep to. The fields are command-line options of the recipe too."""
 
-    Args:
-        contextual_floor (`float`): Least contextual similarity to the right reply.
-        shortest, longest (`float`): Words of a candidate over words of the right reply. Length leaks: a model can win
-            by length alone where one side is longer.
-        most_overlap (`float`): From this word overlap on (Ratcliff-Obershelp, 0 to 1) it counts as a copy.
-        nearest_of (`int`): Of so many human replies of an emotion the nearest in context is a candidate; 1 draws any.
-        opposite (`bool`): Replies are exchanged between contexts of opposite emotions alone.
-    """
-
-    contextual_floor: float = 0.2
-    shortest: float = 0.5
-    longest: float = 2.0
-    most_overlap: float = 0.8
-    nearest_of: int = 200
-    opposite: bool = True
+    contextual_floor: float = field(default=0.2, metadata={"help": "Least contextual similarity to the right reply."})
+    shortest: float = field(default=0.5, metadata={"help": "Least words over those of the right reply."})
+    longest: float = field(default=2.0, metadata={"help": "Most words over those of the right reply."})
+    most_overlap: float = field(default=0.8, metadata={"help": "Word overlap from which on a candidate is a copy."})
+    nearest_of: int = field(
+        default=200,
+        metadata={"help": "Human replies of an emotion, of which the nearest in context is a candidate; 1 draws any."},
+    )
+    opposite: bool = field(
+        default=True, metadata={"help": "Exchange replies between contexts of opposite emotions alone."}
+    )
 
     def __post_init__(self):
         if not 0 < self.shortest <= 1 <= self.longest:
@@ -72,11 +67,12 @@ class Limits:
 
 class TextScores:
     r"""
-    Emotion distributions and sentence embeddings of many texts, each computed once.
+    Emotion distributions and sentence embeddings of many texts, computed once.
 
     Args:
-        texts (`Sequence[str]`): All that will be asked about; repetitions cost nothing.
-        scorer ([`EmotionScorer`]), embedder ([`SentenceEmbedder`]): What judges them.
+        texts (`Sequence[str]`): All texts that will be looked up, such as [`texts_to_score`].
+        scorer ([`EmotionScorer`]): Judges their emotion.
+        embedder ([`SentenceEmbedder`]): Embeds them.
     """
 
     def __init__(self, texts: Sequence[str], scorer: EmotionScorer, embedder: SentenceEmbedder):
@@ -90,7 +86,7 @@ class TextScores:
         return EMOTION_LABELS[int(self.emotions[self.index[text]].argmax())]
 
     def probability(self, text: str, emotion: str) -> float:
-        """Of one emotion in a text."""
+        """Probability of one emotion in a text."""
         return float(self.emotions[self.index[text], EMOTION_LABELS.index(emotion)])
 
     def distance(self, first: str, second: str) -> float:
@@ -110,19 +106,19 @@ def judge(
     limits: Limits = Limits(),  # noqa: B008 (it is frozen)
 ) -> list[dict]:
     r"""
-    Scores candidates and chooses one at most.
+    Scores candidates and chooses one of them at most.
 
     Args:
         right (`str`): The right reply.
         candidates (`Sequence[dict]`): With `emotion`, `text` and `finish_reason`.
-        last (`str`): What the user said last.
-        scores ([`TextScores`]): Knows all these texts.
-        limits ([`Limits`]): What a candidate must keep to.
+        last (`str`): The user's last message.
+        scores ([`TextScores`]): Of all these texts.
+        limits ([`Limits`], *optional*): What a candidate must keep to.
 
     Returns:
         `list[dict]`: All candidates in their order, with `emotional_distance` and `contextual_similarity` to the right
-        reply, `words`, `length_ratio`, `obedience` (the scorer's probability of the emotion that was asked for) and
-        `reason`: `chosen`, `nearer in emotion`, or one of `REFUSALS`.
+        reply, `words`, `length_ratio`, `obedience` (probability of the emotion that was asked for) and `reason`:
+        `chosen`, `nearer in emotion`, or one of `REFUSALS`.
     """
     judged = []
     for candidate in candidates:
@@ -143,7 +139,7 @@ def judge(
 
 
 def refusal(candidate: dict, right: str, last: str, limits: Limits) -> str | None:
-    """Why a scored candidate cannot be taken, one of `REFUSALS`; `None` where it can."""
+    """The first of `REFUSALS` that holds for a scored candidate; `None` where it may be chosen."""
     checks = (
         candidate["finish_reason"] == "prompt",
         not re.search(r"\w", candidate["text"]),
@@ -159,6 +155,6 @@ def refusal(candidate: dict, right: str, last: str, limits: Limits) -> str | Non
 
 
 def overlap(first: str, second: str) -> float:
-    """Words that two texts share in the same order, twice over the words of both: 1 for the same words."""
+    """Word overlap of two texts (Ratcliff-Obershelp): words shared in the same order, 1 for the same words."""
     first, second = (re.findall(r"\w+", text.lower()) for text in (first, second))
     return SequenceMatcher(None, first, second, autojunk=False).ratio() if first and second else 0.0

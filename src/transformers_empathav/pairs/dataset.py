@@ -1,4 +1,4 @@
-"""Preference pairs on disk: a directory of `datasets` with a card."""
+"""Preference pairs as a dataset on disk, with a card."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from .kinds import WRITTEN
 
 
 TEXT, NUMBER = Value("string"), Value("float64")
-# What a part of a message may hold: clips by their path or address.
+# Fields that a part of a message may have: clips are named by path or address.
 PART = {name: TEXT for name in ("type", "text", "path", "url", "audio", "video")}
 CANDIDATE = {
     **{name: TEXT for name in ("emotion", "text", "finish_reason", "reason")},
@@ -23,7 +23,7 @@ CANDIDATE = {
 
 
 def pair_features(with_clips: bool) -> Features:
-    """Columns of a dataset of pairs; the content of a prompt's messages is text, or parts where there are clips."""
+    """Columns of a dataset of pairs. The content of a prompt's messages is text, or parts where there are clips."""
     said = {"role": TEXT, "content": TEXT}
     message = {"role": TEXT, "content": List(PART) if with_clips else TEXT, "emotion": TEXT, "speaker": TEXT}
     return Features(
@@ -40,7 +40,7 @@ def pair_features(with_clips: bool) -> Features:
 
 def pair_dataset(pairs: Sequence[dict]) -> Dataset:
     """
-    Pairs as a dataset, with the same columns whatever wrote them.
+    Makes a dataset of pairs, with the same columns for every kind.
 
     Raises:
         `ValueError`: a clip is given otherwise than by its path or address.
@@ -61,7 +61,7 @@ def pair_dataset(pairs: Sequence[dict]) -> Dataset:
 
 
 def check_part(part: dict, name: str):
-    """Refuses a part that a dataset of pairs cannot hold."""
+    """Raises a `ValueError` for a part that a dataset of pairs cannot hold."""
     if wrong := [key for key, value in part.items() if key not in PART or not isinstance(value, str | None)]:
         raise ValueError(
             f"{name} has a part of type {part.get('type')!r} with {', '.join(wrong)}: in pairs a clip is named by its "
@@ -73,12 +73,15 @@ def save_pairs(
     pairs: Sequence[dict], directory: str | os.PathLike, kind: str, facts: dict, counts: dict, measures: dict
 ):
     r"""
-    Writes pairs as `datasets.load_from_disk` reads them, with a card; what was there before is replaced as a whole.
+    Writes pairs for `datasets.load_from_disk`, with a card. A directory that is there already is replaced as a whole.
 
     Args:
-        facts (`dict`): Every setting of the recipe.
-        counts (`dict`): How many candidates met which end.
-        measures (`dict`): Of `pair_measures`.
+        pairs (`Sequence[dict]`): Rows of [`make_pairs`].
+        directory (`str` or `os.PathLike`): Where the dataset goes.
+        kind (`str`): Their kind.
+        facts (`dict`): Settings that the card lists, `corpora`, `split` and `writer` among them.
+        counts (`dict`): Of [`make_pairs`].
+        measures (`dict`): Of [`pair_measures`].
     """
     directory = Path(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +95,7 @@ def save_pairs(
 
 
 def card(kind: str, facts: dict, counts: dict, measures: dict) -> str:
-    """The dataset's README."""
+    """The README of the dataset."""
     origin = "Rejected replies are human, from other dialogues of the corpus."
     if kind in WRITTEN:
         sides = "Rejected replies are" if kind == "counter_emotional" else "Both replies are"

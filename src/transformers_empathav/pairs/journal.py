@@ -1,4 +1,4 @@
-"""Written rows on disk: JSON lines that outlive the process."""
+"""Written rows on disk, as JSON lines that survive a kill."""
 
 import json
 import os
@@ -8,15 +8,14 @@ from pathlib import Path
 
 class Journal:
     r"""
-    JSON lines of finished rows, one file a process, only ever appended to and synced to the disk.
+    Finished rows as JSON lines, one file a process. Lines are only appended, and synced to the disk.
+
+    Call [`Journal.open`] once, in one process, before reading or appending.
 
     Args:
         folder (`str` or `os.PathLike`): Where the files lie.
-        settings (`dict`): What the rows depend on; rows that were written under others are refused.
-        process_index (`int`): Which file is appended to.
-
-    Raises:
-        `ValueError`: the folder has rows of other settings, or a line that is no row.
+        settings (`dict`): What the rows depend on, as JSON.
+        process_index (`int`, *optional*, defaults to 0): Number of the file to append to.
     """
 
     def __init__(self, folder: str | os.PathLike, settings: dict, process_index: int = 0):
@@ -24,7 +23,12 @@ class Journal:
         self.settings = json.loads(json.dumps(settings))
 
     def open(self):
-        """Makes the folder or checks its settings, and drops what a killed process left of its last line."""
+        """
+        Makes the folder, or checks its settings and removes unfinished last lines.
+
+        Raises:
+            `ValueError`: the folder has rows that were written under other settings.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "settings.json"
         if path.is_file():
@@ -51,7 +55,12 @@ class Journal:
                     stream.truncate(whole)
 
     def rows(self) -> dict[str, list[dict]]:
-        """The replies of every finished row, by its id."""
+        """
+        The replies of every finished row, by its id.
+
+        Raises:
+            `ValueError`: a line is no row; names it.
+        """
         found = {}
         for file in sorted(self.folder.glob("rows-*.jsonl")):
             for number, line in enumerate(file.read_bytes().split(b"\n")[:-1], 1):
@@ -65,7 +74,7 @@ class Journal:
         return found
 
     def append(self, rows: Sequence[dict]):
-        """Adds rows; when this returns, they outlive the process and the machine."""
+        """Appends rows. When this returns, they are on the disk."""
         with open(self.path, "ab") as stream:
             stream.write(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows))
             stream.flush()

@@ -1,15 +1,15 @@
 """
-Kinds of preference pairs over the same contexts, so that what training gains can be told from what gives pairs away.
+Kinds of preference pairs over the same contexts. Train on several to see what is gained by style or length alone.
 
 | kind | chosen | rejected |
 | --- | --- | --- |
-| counter_emotional | the human reply | written for another emotion, the farthest one within the limits |
-| same_writer | written for the emotion of the human reply, by the same writer | as above, seen from that reply |
-| nearest_written | what was written, the emotionally nearest to the human reply | as above, seen from that reply |
-| human_other | the human reply | another human's reply of another emotion, the farthest one within the limits |
-| exchanged | the human reply | that of a context of the opposite emotion, each once: the farthest ones in sum |
-| random | the human reply | any other human's reply |
-| opposite | the human reply | a human's reply in a dialogue of the opposite emotion (EmPO, arXiv 2406.19071) |
+| counter_emotional | the human reply | written for another emotion: the farthest one within the limits |
+| same_writer | written for the emotion of the human reply, by the same writer | as above, judged against that reply |
+| nearest_written | the written reply that is emotionally nearest to the human one | as above |
+| human_other | the human reply | a human reply of another emotion: the farthest one within the limits |
+| exchanged | the human reply | the human reply of a context of the opposite emotion, each used once |
+| random | the human reply | any other human reply |
+| opposite | the human reply | a human reply of a dialogue of the opposite emotion (EmPO, arXiv 2406.19071) |
 """
 
 import random
@@ -19,13 +19,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..data.replies import reply_rows, text_of
+from ..data.replies import text_of
 from ..modeling.configuration_empathav import EMOTION_LABELS
 from .choose import CHOSEN, NEARER, Limits, TextScores, judge
 
 
-# Plutchik's opposites among the seven. His trust and anticipation, the opposites of disgust and surprise, are part of
-# happy here, as they are where EmpatheticDialogues is brought to the seven; neutral has none.
+# Plutchik's opposites among the seven emotions. His trust and anticipation, the opposites of disgust and surprise,
+# count as happy here, as in the loader of EmpatheticDialogues. Neutral has no opposite.
 OPPOSITE = {
     "happy": "sad",
     "sad": "happy",
@@ -40,27 +40,12 @@ RETRIEVED = ("human_other", "exchanged", "random", "opposite")
 KINDS = WRITTEN + RETRIEVED
 
 
-def context_rows(conversations: list[dict], max_turns: int | None, min_words: int) -> list[dict]:
-    r"""
-    [`reply_rows`] with what pairs need: `dialogue`, `right` (the words of the reply) and `context_emotion`, that of
-    the newest message of the user that anybody labelled, also where the prompt no longer holds it.
-    """
-    cut = reply_rows(conversations, max_turns, min_words)
-    whole = reply_rows(conversations, None, min_words)
-    rows = []
-    for row, full in zip(cut, whole):
-        labelled = [
-            message["emotion"] for message in full["prompt"] if message["role"] == "user" and message.get("emotion")
-        ]
-        rows.append(
-            {
-                **row,
-                "dialogue": row["id"].rpartition("-")[0],
-                "right": text_of(row["completion"][0]).strip(),
-                "context_emotion": labelled[-1] if labelled else None,
-            }
-        )
-    return [row for row in rows if row["right"] and text_of(row["prompt"][-1]).strip()]
+def texts_to_score(
+    rows: Sequence[dict], pool: Sequence[dict] = (), replies: dict[str, list[dict]] | None = None
+) -> list[str]:
+    """All texts that [`make_pairs`] looks up in its `scores`."""
+    texts = [row["right"] for row in (*rows, *pool)] + [text_of(row["prompt"][-1]) for row in rows]
+    return texts + [reply["text"] for written in (replies or {}).values() for reply in written]
 
 
 def make_pairs(
@@ -73,20 +58,21 @@ def make_pairs(
     seed: int = 0,
 ) -> tuple[list[dict], Counter]:
     r"""
-    Pairs of one kind.
+    Makes the pairs of one kind, one a row at most.
 
     Args:
         kind (`str`): One of `KINDS`.
-        rows (`Sequence[dict]`): Of [`context_rows`].
-        scores ([`TextScores`]): Knows the right replies, the written ones, those of the pool, and last messages.
-        replies (`dict`, *optional*): What was written for each row, by its id; for the written kinds.
-        pool (`Sequence[dict]`): Other rows, whose right replies may be taken; for humans' replies but `exchanged`.
-        limits ([`Limits`]): What candidates must keep to.
-        seed (`int`): Of the draws.
+        rows (`Sequence[dict]`): Contexts of [`context_rows`].
+        scores ([`TextScores`]): Of all texts of [`texts_to_score`].
+        replies (`dict[str, list[dict]]`, *optional*): What was written for each row, by its id. For `WRITTEN` kinds.
+        pool (`Sequence[dict]`, *optional*): Rows whose right replies may be rejected ones. For `RETRIEVED` kinds other
+            than `exchanged`, which takes them from `rows`.
+        limits ([`Limits`], *optional*): What candidates must keep to.
+        seed (`int`, *optional*, defaults to 0): Of the draws.
 
     Returns:
         `tuple[list[dict], Counter]`: Rows for TRL with `id`, `dialogue`, `prompt`, `chosen`, `rejected`, the measures
-        of the pair, and all `candidates`; and how many candidates met which end, or rows without a pair.
+        of the pair, and all `candidates`. And counts: of candidates by `reason`, and of rows without a pair.
     """
     if kind in WRITTEN:
         offers = dict(zip(WRITTEN, (counter_emotional, same_writer, nearest_written)))
@@ -107,7 +93,7 @@ def make_pairs(
 
 
 def pair_row(row: dict, kind: str, right: str, rejected: dict, candidates: list[dict], scores: TextScores) -> dict:
-    """One preference row, in TRL's conversational form."""
+    """One preference row in TRL's conversational form."""
     return {
         "id": row["id"],
         "dialogue": row["dialogue"],
@@ -124,12 +110,12 @@ def pair_row(row: dict, kind: str, right: str, rejected: dict, candidates: list[
 
 
 def right_emotion(row: dict, scores: TextScores) -> str:
-    """The emotion of the right reply: a person's label, else the scorer's."""
+    """The emotion of the right reply: a person's label, else the classifier's."""
     return row["emotion"] or scores.emotion(row["right"])
 
 
 def counter_emotional(replies: dict[str, list[dict]], scores: TextScores, limits: Limits) -> Callable:
-    """Written for every emotion but that of the right reply."""
+    """Offers what was written for every emotion other than that of the right reply."""
 
     def offer(row: dict) -> tuple[str, list[dict]]:
         emotion = right_emotion(row, scores)
@@ -140,7 +126,7 @@ def counter_emotional(replies: dict[str, list[dict]], scores: TextScores, limits
 
 
 def same_writer(replies: dict[str, list[dict]], scores: TextScores, limits: Limits) -> Callable:
-    """Both sides by the writer: what it wrote for the right emotion takes the place of the human reply."""
+    """Takes what the writer wrote for the right emotion in place of the human reply."""
 
     def offer(row: dict) -> tuple[str, list[dict]]:
         emotion = right_emotion(row, scores)
@@ -152,8 +138,8 @@ def same_writer(replies: dict[str, list[dict]], scores: TextScores, limits: Limi
 
 def nearest_written(replies: dict[str, list[dict]], scores: TextScores, limits: Limits) -> Callable:
     """
-    Both sides by the writer: in the place of the human reply stands the one that is emotionally nearest to it,
-    whatever emotion it was asked for, since a small writer does not always obey.
+    Takes the written reply that is emotionally nearest to the human one in its place, whatever emotion it was asked
+    for: a small writer does not always obey.
     """
 
     def offer(row: dict) -> tuple[str, list[dict]]:
@@ -165,7 +151,7 @@ def nearest_written(replies: dict[str, list[dict]], scores: TextScores, limits: 
 
 
 def whole(candidates: list[dict], row: dict, scores: TextScores, limits: Limits) -> list[dict]:
-    """Candidates, judged by whether they can stand for the human reply: whole, and no copy of what was said."""
+    """Judges whether candidates can stand for the human reply: whole, and no copy of what was said."""
     may = replace(ANYTHING, most_overlap=limits.most_overlap)
     return judge(row["right"], candidates, text_of(row["prompt"][-1]), scores, may)
 
@@ -173,7 +159,7 @@ def whole(candidates: list[dict], row: dict, scores: TextScores, limits: Limits)
 def against(
     own: dict, candidates: list[dict], row: dict, scores: TextScores, limits: Limits
 ) -> tuple[str, list[dict]]:
-    """What one author wrote in the place of the human reply, and what it wrote for other emotions."""
+    """Judges what the writer wrote for other emotions against `own`, its reply in place of the human one."""
     if own["reason"] not in (CHOSEN, NEARER):
         return own["text"], [{**own, "reason": f"as right reply: {own['reason']}"}]
     others = [reply for reply in candidates if reply["emotion"] != own["emotion"]]
@@ -181,7 +167,7 @@ def against(
 
 
 def human_other(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int) -> Callable:
-    """For every other emotion, of `nearest_of` human replies the one that is nearest in context and as long."""
+    """Offers for every other emotion the human reply nearest in context, out of `nearest_of` drawn ones."""
     by_emotion = {emotion: [] for emotion in EMOTION_LABELS}
     for other in pool:
         by_emotion[right_emotion(other, scores)].append(other)
@@ -198,7 +184,7 @@ def human_other(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: 
             if others:
                 vectors = scores.embeddings[[scores.index[other["right"]] for other in others]]
                 nearest = others[int(np.argmax(vectors @ scores.embeddings[scores.index[row["right"]]]))]
-                candidates.append({"emotion": emotion, "text": nearest["right"], "finish_reason": "stop"})
+                candidates.append(human_candidate(nearest, emotion))
         return row["right"], judge(row["right"], candidates, text_of(row["prompt"][-1]), scores, limits)
 
     return offer
@@ -206,53 +192,48 @@ def human_other(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: 
 
 def exchanged(rows: Sequence[dict], scores: TextScores, limits: Limits, seed: int) -> Callable:
     """
-    The right replies of contexts of opposite emotions change places, so that each is rejected once at most, and in sum
-    as far from the right one as can be.
+    Exchanges the right replies of contexts of opposite emotions: each is rejected at most once, and the sum of
+    emotional distances is as large as possible.
 
-    Both sides then are the same texts, and nothing tells one from the other but what the context asks for. Where
-    emotions and limits allow no reply a row has no candidate, and some reply is rejected nowhere.
+    Chosen and rejected replies are then the same texts, so only the context tells which is which. A row for which
+    emotions and limits allow no reply has no candidate.
     """
     try:
         from scipy.optimize import linear_sum_assignment
+        from sklearn.metrics.pairwise import cosine_similarity
     except ImportError:
-        raise ImportError("Pairs of exchanged replies need scipy: pip install scipy") from None
+        raise ImportError("Pairs of exchanged replies need scipy and scikit-learn: pip install scikit-learn") from None
     right = [row["right"] for row in rows]
     at = [scores.index[text] for text in right]
-    emotions, embeddings = (unit(table[at]) for table in (scores.emotions, scores.embeddings))
     words = np.array([len(text.split()) for text in right])
     ratios = words[None] / words[:, None]
     _, dialogues = np.unique([row["dialogue"] for row in rows], return_inverse=True)
-    allowed = (ratios >= limits.shortest) & (ratios <= limits.longest)
-    allowed &= (embeddings @ embeddings.T >= limits.contextual_floor) & (dialogues[:, None] != dialogues[None])
+    allowed = (ratios >= limits.shortest) & (ratios <= limits.longest) & (dialogues[:, None] != dialogues[None])
+    allowed &= cosine_similarity(scores.embeddings[at]) >= limits.contextual_floor
     if limits.opposite:
         felt = [row["context_emotion"] for row in rows]
         opposite = np.array([[OPPOSITE.get(one) == other for other in felt] for one in felt])
         allowed &= opposite | opposite.T
-    distances = 1 - emotions @ emotions.T
+    distances = 1 - cosine_similarity(scores.emotions[at])
     _, partners = linear_sum_assignment(np.where(allowed, distances, -len(rows)), maximize=True)
     partner = {row["id"]: rows[other] for row, other, may in zip(rows, partners, allowed) if may[other]}
 
     def offer(row: dict) -> tuple[str, list[dict]]:
         if (other := partner.get(row["id"])) is None:
             return row["right"], []
-        candidate = {"emotion": right_emotion(other, scores), "text": other["right"], "finish_reason": "stop"}
+        candidate = human_candidate(other, right_emotion(other, scores))
         return row["right"], judge(row["right"], [candidate], text_of(row["prompt"][-1]), scores, limits)
 
     return offer
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows brought to a length of 1."""
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
 def any_other(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int) -> Callable:
-    """One human reply of another dialogue, whatever it is."""
+    """Offers one human reply of another dialogue, whatever it is."""
     return lambda row: (row["right"], drawn_from(pool, row, scores, seed))
 
 
 def opposite(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int) -> Callable:
-    """One human reply of a dialogue whose emotion is the opposite; none where the context's emotion has none."""
+    """Offers one human reply of a dialogue of the opposite emotion; none where the emotion has no opposite."""
     by_context = {emotion: [row for row in pool if row["context_emotion"] == emotion] for emotion in EMOTION_LABELS}
 
     def offer(row: dict) -> tuple[str, list[dict]]:
@@ -263,11 +244,16 @@ def opposite(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int
 
 
 def drawn_from(pool: Sequence[dict], row: dict, scores: TextScores, seed: int) -> list[dict]:
-    """One reply of another dialogue and with other words, drawn by the row's id, and chosen without further ado."""
+    """One reply of another dialogue with other words, drawn by the row's id and chosen whatever its scores."""
     drawn = random.Random(f"{seed} {row['id']}").sample(pool, min(len(pool), 100))
     others = (other for other in drawn if other["dialogue"] != row["dialogue"] and other["right"] != row["right"])
     if (other := next(others, None)) is None:
         return []
-    candidate = {"emotion": right_emotion(other, scores), "text": other["right"], "finish_reason": "stop"}
+    candidate = human_candidate(other, right_emotion(other, scores))
     (judged,) = judge(row["right"], [candidate], text_of(row["prompt"][-1]), scores, ANYTHING)
     return [{**judged, "reason": CHOSEN}]
+
+
+def human_candidate(row: dict, emotion: str) -> dict:
+    """The right reply of a row as a candidate of another one."""
+    return {"emotion": emotion, "text": row["right"], "finish_reason": "stop"}

@@ -1,4 +1,4 @@
-"""Whether a writer feels what its prompt asks for, as a classifier of emotions sees it."""
+"""Whether a writer's replies have the emotion that the prompt asks for, by an emotion classifier."""
 
 from collections.abc import Sequence
 
@@ -10,18 +10,18 @@ from ..modeling.configuration_empathav import EMOTION_LABELS
 
 def tag_obedience(replies: dict[str, Sequence[dict]], probabilities: Sequence[np.ndarray]) -> dict:
     r"""
-    How often the likeliest emotion of a reply is the one that its prompt named.
+    Measures how often the likeliest emotion of a reply is the one that its prompt named.
 
-    Every context is answered under every emotion, so a writer that ignores them is right once in seven, whatever it
-    writes and whatever the classifier prefers. The classifier errs, so perfect obedience does not reach 1.
+    Every context is answered under every emotion. A writer that ignores the prompt is therefore right once in seven,
+    whatever it writes. The classifier errs, so perfect obedience does not reach 1.
 
     Args:
-        replies (`dict[str, Sequence[dict]]`): For each context its replies, with `emotion`, one for each of the seven.
-        probabilities (`Sequence[np.ndarray]`): For each context, in the same order, those of its replies `(7, 7)`.
+        replies (`dict[str, Sequence[dict]]`): The seven replies of each context, with the `emotion` of each prompt.
+        probabilities (`Sequence[np.ndarray]`): Of these replies, `(7, 7)` for each context.
 
     Returns:
         `dict`: `contexts`, `agreement` with its 95 % `interval` over contexts, `chance`, `by_emotion`, and
-        `probability`, the mean that the emotion asked for is given.
+        `probability`, the mean probability of the emotion that was asked for.
     """
     asked = np.array([[EMOTION_LABELS.index(reply["emotion"]) for reply in row] for row in replies.values()])
     given = np.stack(list(probabilities))
@@ -38,7 +38,7 @@ def tag_obedience(replies: dict[str, Sequence[dict]], probabilities: Sequence[np
 
 
 def obedience_table(measures: dict[str, dict]) -> str:
-    """Each writer's obedience as a table in Markdown."""
+    """A Markdown table of the measures of each writer."""
     lines = [
         "| writer | contexts | agreement | 95% interval | probability | " + " | ".join(EMOTION_LABELS) + " |",
         "| --- | ---: | ---: | --- | ---: |" + " ---: |" * len(EMOTION_LABELS),

@@ -1,4 +1,4 @@
-"""Candidates: a reply under every emotion to each context, row by row."""
+"""Candidate replies: a writer answers each context once under every emotion."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -11,12 +11,12 @@ from .journal import Journal
 
 
 def seed_of(seed: int, row: str, emotion: str) -> int:
-    """A seed of 31 bits for each reply, whatever is written before it."""
+    """A 31-bit seed that depends on the run's seed, the row and the emotion alone."""
     return int.from_bytes(hashlib.sha256(f"{seed} {row} {emotion}".encode()).digest()[:4], "big") >> 1
 
 
 def write_replies(
-    engine,
+    writer,
     rows: Sequence[dict],
     journal: Journal,
     emotions: Sequence[str],
@@ -27,20 +27,25 @@ def write_replies(
     num_processes: int = 1,
 ):
     r"""
-    Writes a reply under each emotion to the prompt of each row that the journal does not hold.
+    Writes a reply under each emotion to each row that the journal lacks, and appends it to the journal.
 
-    A batch is the same rows whatever was finished before, so that a resumed run writes what an uninterrupted one would
-    have written: an engine in this process draws the replies of a batch together. Of a batch that was finished in
-    part, only the missing rows are added.
+    Batches are made of all rows, whatever is in the journal: a [`LocalWriter`] draws the replies of a batch together,
+    and so a resumed run writes what an uninterrupted one writes. Of a batch that is partly in the journal only the
+    missing rows are added.
 
     Args:
-        engine: [`TransformersEngine`] or [`ServerEngine`].
-        rows (`Sequence[dict]`): With `id` and `prompt`; the same ones in the same order each time.
-        journal ([`Journal`]): Opened.
-        emotions (`Sequence[str]`): What the prompts are bracketed with.
-        rows_per_batch (`int`): Rows that an engine is given at once.
-        system_prompt (`str`, *optional*): Goes before every prompt.
-        process_index, num_processes (`int`): This process takes every `num_processes`-th batch.
+        writer ([`LocalWriter`] or [`RemoteWriter`]): Who writes.
+        rows (`Sequence[dict]`): With `id` and `prompt`. To resume, give the same rows in the same order.
+        journal ([`Journal`]): An open one.
+        emotions (`Sequence[str]`): One reply is written under each; the prompt names it in brackets.
+        rows_per_batch (`int`, *optional*, defaults to 1): Rows that the writer gets at once.
+        seed (`int`, *optional*, defaults to 0): Of all draws.
+        system_prompt (`str`, *optional*): System message before every prompt.
+        process_index, num_processes (`int`, *optional*): This process takes every `num_processes`-th batch.
+
+    Raises:
+        `ValueError`: the writer cannot write a row; names it. Rows that were under way are kept.
+        `ConnectionError`: a server gives no answer.
     """
     batches = [rows[start : start + rows_per_batch] for start in range(0, len(rows), rows_per_batch)]
     batches = batches[process_index::num_processes]
@@ -53,7 +58,7 @@ def write_replies(
         asked = [(row, emotion) for row in batch for emotion in emotions]
         prompts = [system + bracketed(row["prompt"], emotion) for row, emotion in asked]
         try:
-            written = engine.write(prompts, [seed_of(seed, row["id"], emotion) for row, emotion in asked])
+            written = writer.write(prompts, [seed_of(seed, row["id"], emotion) for row, emotion in asked])
         except ValueError as error:
             raise ValueError(f"{', '.join(row['id'] for row in batch)}: {error}") from error
         replies = {row["id"]: [] for row in batch}
@@ -64,9 +69,9 @@ def write_replies(
     progress = tqdm(
         total=sum(map(len, batches)), initial=finished, unit="row", desc="writing", disable=process_index > 0
     )
-    with progress, ThreadPoolExecutor(engine.concurrency) as pool:
+    with progress, ThreadPoolExecutor(writer.concurrency) as pool:
         try:
-            for found in as_finished(pool, write, left, 2 * engine.concurrency):
+            for found in as_finished(pool, write, left, 2 * writer.concurrency):
                 journal.append(found)
                 progress.update(len(found))
         except BaseException:
@@ -76,8 +81,10 @@ def write_replies(
 
 def as_finished(pool: ThreadPoolExecutor, function, items: Sequence, ahead: int) -> Iterator:
     """
-    What `function` gives for each item, as soon as it is there; `ahead` items are begun or waiting at a time. After an
-    error nothing new is begun, what is under way is finished and given, and the error is raised at the end.
+    Runs `function` on items in the threads of `pool` and yields each result as soon as it is there.
+
+    At most `ahead` items are submitted at a time. After an error no further item is submitted; those under way are
+    still yielded, then the error is raised.
     """
     waiting, running, error = iter(items), [], None
     while True:

@@ -1,4 +1,4 @@
-"""Pairs to read: one HTML page, without scripts and without anything from elsewhere."""
+"""Pairs to read, on one HTML page that needs neither scripts nor a network."""
 
 import os
 import random
@@ -22,13 +22,13 @@ HEADINGS = ("asked", "reply", "distance", "context", "length", "obedience", "rea
 
 def write_sheet(path: str | os.PathLike, pairs: dict[str, Sequence[dict]], count: int, seed: int = 0):
     r"""
-    Writes `count` pairs of each kind, drawn at random, with their contexts and all candidates.
+    Writes a page with pairs of each kind, drawn at random, with their contexts and all candidates.
 
     Args:
         path (`str` or `os.PathLike`): The page.
-        pairs (`dict[str, Sequence[dict]]`): Rows of `make_pairs` for each kind.
-        count (`int`): Of each kind at most.
-        seed (`int`): Of the draw.
+        pairs (`dict[str, Sequence[dict]]`): Rows of [`make_pairs`] for each kind.
+        count (`int`): Pairs of each kind at most.
+        seed (`int`, *optional*, defaults to 0): Of the draw.
     """
     body = []
     for kind, rows in pairs.items():
@@ -45,7 +45,7 @@ def write_sheet(path: str | os.PathLike, pairs: dict[str, Sequence[dict]], count
 
 
 def article(row: dict) -> str:
-    """One pair."""
+    """HTML of one pair."""
     said = "".join(
         f'<div><span class="who">{escape(message["role"])}</span>{escape(text_of(message))}</div>'
         for message in row["prompt"]
@@ -60,7 +60,7 @@ def article(row: dict) -> str:
 
 
 def line(candidate: dict) -> str:
-    """One candidate with its scores."""
+    """A table row with one candidate and its scores."""
     numbers = "".join(
         f'<td class="n">{candidate[name]:.2f}</td>'
         for name in ("emotional_distance", "contextual_similarity", "length_ratio", "obedience")

@@ -1,61 +1,59 @@
-"""What gives preference pairs away without any understanding: their style, their length."""
+"""Measures of preference pairs, with how well style alone tells chosen from rejected replies."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 
-LEAK = 0.8
+LEAK = 0.8  # accuracy of a bag of words above which pairs leak their style
 
 
 def style_accuracy(
     chosen: Sequence[str], rejected: Sequence[str], groups: Sequence[str], folds: int = 5
 ) -> dict[str, float] | None:
     r"""
-    How well a bag of words tells chosen from rejected replies: logistic regression on the counts of words and signs,
-    tested on dialogues that it was not trained on.
+    Measures how well a bag of words tells chosen from rejected replies: logistic regression on counts of words and
+    signs, cross-validated over dialogues.
 
-    It sees authorship (a human's words against a machine's), and the words of emotions too: a high figure says that
-    pairs can be told apart without their context, not by what. Kinds whose sides have one author tell which.
+    It sees who the author is (a person's words or a machine's) and emotion words. A high figure says that replies can
+    be told apart without their context, but not by what. Compare with a kind of pairs whose sides have one author.
 
     Args:
         chosen, rejected (`Sequence[str]`): The two replies of each pair.
-        groups (`Sequence[str]`): Dialogue of each pair; all of one dialogue are on one side of a split.
-        folds (`int`): Parts of the cross-validation.
+        groups (`Sequence[str]`): Dialogue of each pair. A dialogue is never split.
+        folds (`int`, *optional*, defaults to 5): Of the cross-validation.
 
     Returns:
-        `dict` or `None`: `texts`, the share of single replies put on the right side, and `pairs`, the share of pairs
-        whose chosen reply has the higher score, ties half. `None` where there are fewer dialogues than folds.
+        `dict` or `None`: `texts`, the share of single replies that are classified rightly, and `pairs`, the share of
+        pairs whose chosen reply has the higher score, ties half. `None` where there are fewer dialogues than folds.
     """
     try:
         from sklearn.feature_extraction.text import CountVectorizer
         from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import GroupKFold
+        from sklearn.model_selection import GroupKFold, cross_val_predict
         from sklearn.pipeline import make_pipeline
     except ImportError:
         raise ImportError("The check for style leaks needs scikit-learn: pip install scikit-learn") from None
     if len(set(groups)) < folds:
         return None
-    chosen, rejected = np.array(chosen, dtype=object), np.array(rejected, dtype=object)
-    margins, right = np.zeros(len(chosen)), []
-    for train, test in GroupKFold(folds).split(chosen, groups=groups):
-        model = make_pipeline(CountVectorizer(token_pattern=r"\w+|[^\w\s]"), LogisticRegression(max_iter=1000))
-        model.fit(np.concatenate([chosen[train], rejected[train]]), [1] * len(train) + [0] * len(train))
-        first, second = (model.decision_function(side[test]) for side in (chosen, rejected))
-        margins[test] = first - second
-        right += [first > 0, second <= 0]
+    model = make_pipeline(CountVectorizer(token_pattern=r"\w+|[^\w\s]"), LogisticRegression(max_iter=1000))
+    texts, labels = [*chosen, *rejected], np.repeat([1, 0], len(chosen))
+    scores = cross_val_predict(
+        model, texts, labels, groups=[*groups, *groups], cv=GroupKFold(folds), method="decision_function"
+    )
+    margins = scores[: len(chosen)] - scores[len(chosen) :]
     return {
-        "texts": float(np.mean(np.concatenate(right))),
+        "texts": float(np.mean((scores > 0) == labels)),
         "pairs": float(np.mean(margins > 0) + np.mean(margins == 0) / 2),
     }
 
 
 def pair_measures(pairs: Sequence[dict]) -> dict:
     r"""
-    Measures of pairs of one kind.
+    Measures pairs of one kind.
 
     Args:
-        pairs (`Sequence[dict]`): Rows of `make_pairs`, at least one.
+        pairs (`Sequence[dict]`): Rows of [`make_pairs`], at least one.
 
     Returns:
         `dict`: `pairs` and `dialogues` (counts), means of `emotional_distance` and `contextual_similarity`, median
@@ -79,7 +77,7 @@ def pair_measures(pairs: Sequence[dict]) -> dict:
 
 
 def pair_table(measures: dict[str, dict]) -> str:
-    """The measures of each kind as a table in Markdown."""
+    """A Markdown table of the measures of each kind."""
     lines = [
         "| kind | pairs | emotional distance | contextual similarity | length ratio | rejected longer | "
         "style, texts | style, pairs |",

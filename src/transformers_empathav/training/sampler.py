@@ -5,7 +5,6 @@ from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ..data.replies import text_of
-from ..hub.adapter_card import rows_of_a_step
 
 
 class LengthSampler(LengthGroupedSampler):
@@ -36,6 +35,12 @@ def length_sampler(trainer: Trainer, dataset) -> LengthSampler:
     processes and for one with twice the batch.
     """
     return LengthSampler(rows_of_a_step(trainer), [row_length(row) for row in dataset], trainer.args.seed)
+
+
+def rows_of_a_step(trainer: Trainer) -> int:
+    """Rows of one update, of all processes."""
+    arguments = trainer.args
+    return arguments.train_batch_size * arguments.gradient_accumulation_steps * trainer.accelerator.num_processes
 
 
 def row_length(row: dict) -> int:

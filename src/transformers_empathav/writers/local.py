@@ -1,112 +1,130 @@
-"""Replies by a model in this process."""
+"""Replies written by a model in this process."""
 
 import os
 from collections.abc import Sequence
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BatchEncoding,
+    BatchFeature,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
-from ..checkpoint.loading import load_model
+from ..checkpoint.loading import default_device, default_dtype, load_checkpoint
 from ..modeling.configuration_empathav import EmpathAVConfig
 from ..processing.processing_empathav import EmpathAVProcessor
 from .sampling import Sampling, Written, as_text
 
 
-class TransformersEngine:
+class LocalWriter:
     r"""
-    A causal language model or an EmpathAV checkpoint in this process; a batch shares one run of `generate` with its
-    cache of keys and values.
+    Writes replies with a loaded model. [`LocalWriter.from_pretrained`] loads one.
 
     Args:
-        checkpoint (`str` or `os.PathLike`): Directory or Hub id.
-        adapter (`str` or `os.PathLike`, *optional*): A PEFT adapter for it, merged in.
-        sampling ([`Sampling`]): How replies are drawn.
-        device (`str` or `torch.device`, *optional*): CUDA where there is one by default.
-        dtype (`str`, *optional*): Of the weights, `"bfloat16"` for example. By default the checkpoint's own, and on a
-            CPU float32: where bfloat16 is emulated, float32 is several times faster.
-
-    Raises:
-        `ValueError`: the model has no chat template.
+        model (`PreTrainedModel`): A causal language model or an [`EmpathAVForCausalLM`], in evaluation mode.
+        processor ([`EmpathAVProcessor`] or `PreTrainedTokenizerBase`):
+            The processor of an EmpathAV checkpoint. For any other model its tokenizer, with left padding; clips are
+            then left out of the prompts.
+        sampling ([`Sampling`], *optional*): How replies are drawn.
     """
 
-    concurrency = 1
+    concurrency = 1  # prompts are batched, not written in threads
 
     def __init__(
         self,
+        model: PreTrainedModel,
+        processor: EmpathAVProcessor | PreTrainedTokenizerBase,
+        sampling: Sampling = Sampling(),  # noqa: B008 (it is frozen)
+    ):
+        self.model, self.processor, self.sampling = model, processor, sampling
+        self.tokenizer = processor.tokenizer if isinstance(processor, EmpathAVProcessor) else processor
+
+    @classmethod
+    def from_pretrained(
+        cls,
         checkpoint: str | os.PathLike,
         adapter: str | os.PathLike | None = None,
         sampling: Sampling = Sampling(),  # noqa: B008 (it is frozen)
         device: str | torch.device | None = None,
-        dtype: str | None = None,
-    ):
-        self.sampling = sampling
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        if dtype is None:
-            dtype = "float32" if self.device.type == "cpu" else "auto"
-        dtype = dtype if dtype == "auto" else getattr(torch, dtype)
-        self.reads_clips = isinstance(AutoConfig.from_pretrained(checkpoint), EmpathAVConfig)
-        if self.reads_clips:
-            model, self.processor = load_model(checkpoint, dtype), EmpathAVProcessor.from_pretrained(checkpoint)
-            self.tokenizer = self.processor.tokenizer
+        dtype: torch.dtype | str | None = None,
+    ) -> "LocalWriter":
+        r"""
+        Loads a causal language model or an EmpathAV checkpoint.
+
+        Args:
+            checkpoint (`str` or `os.PathLike`): Directory or Hub id.
+            adapter (`str` or `os.PathLike`, *optional*): A PEFT adapter, merged into the model.
+            sampling ([`Sampling`], *optional*): How replies are drawn.
+            device (`str` or `torch.device`, *optional*): CUDA where there is one by default.
+            dtype (`torch.dtype` or `str`, *optional*): Of the weights; see [`default_dtype`].
+
+        Raises:
+            `ValueError`: the model has no chat template.
+        """
+        device = default_device(device)
+        if isinstance(AutoConfig.from_pretrained(checkpoint), EmpathAVConfig):
+            model, processor = load_checkpoint(checkpoint, device, dtype)
         else:
-            model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype)
-            self.tokenizer = AutoTokenizer.from_pretrained(checkpoint, padding_side="left")
-            if self.tokenizer.chat_template is None:
+            dtype = default_dtype(device) if dtype is None else dtype
+            model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype).to(device).eval()
+            processor = AutoTokenizer.from_pretrained(checkpoint, padding_side="left")
+            if processor.chat_template is None:
                 raise ValueError(f"{checkpoint} has no chat template: take the model's instruction-tuned version.")
-            if self.tokenizer.pad_token is None:
-                self.tokenizer.pad_token = self.tokenizer.eos_token
+            if processor.pad_token is None:
+                processor.pad_token = processor.eos_token
         if adapter is not None:
             from peft import PeftModel
 
-            model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-        self.model = model.to(self.device).eval()
-        self.positions = model.config.get_text_config().max_position_embeddings
-        ends = model.generation_config.eos_token_id
-        ends = self.tokenizer.eos_token_id if ends is None else ends
-        self.ends = torch.tensor(ends if isinstance(ends, list) else [ends], device=self.device)
+            model = PeftModel.from_pretrained(model, adapter).merge_and_unload().eval()
+        return cls(model, processor, sampling)
 
-    @torch.no_grad()
     def write(self, prompts: Sequence[list[dict]], seeds: Sequence[int]) -> list[Written]:
         r"""
-        One reply to each prompt.
+        Writes one reply to each prompt, in one batch.
 
         Args:
             prompts (`Sequence[list[dict]]`): Messages, the last one a user's.
-            seeds (`Sequence[int]`): One a prompt; the first one seeds the draws of the whole batch, so a reply is the
-                same again only in the same batch.
+            seeds (`Sequence[int]`): One for each prompt. The first seeds the whole batch, so only the same batch gives
+                the same replies again.
         """
-        room = self.positions - self.sampling.max_new_tokens
-        replies: list[Written | None] = [None] * len(prompts)
-        fitting = list(range(len(prompts)))
-        if self.reads_clips:
+        room = self.model.config.get_text_config().max_position_embeddings - self.sampling.max_new_tokens
+        if isinstance(self.processor, EmpathAVProcessor):
             inputs = self.processor.apply_chat_template(
                 list(prompts), add_generation_prompt=True, tokenize=True, return_dict=True, max_length=room
             )
-        else:
-            texts = [
-                self.tokenizer.apply_chat_template(as_text(prompt), add_generation_prompt=True, tokenize=False)
-                for prompt in prompts
-            ]
-            ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-            fitting = [index for index in fitting if len(ids[index]) <= room]
-            replies = [Written("", "prompt") if len(row) > room else None for row in ids]
-            if not fitting:
-                return replies
-            inputs = self.tokenizer.pad({"input_ids": [ids[index] for index in fitting]}, return_tensors="pt")
-        sampling = {"do_sample": False}
-        if self.sampling.temperature > 0:
-            sampling = {"do_sample": True, "temperature": self.sampling.temperature, "top_p": self.sampling.top_p}
-            sampling["top_k"] = 0
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(seeds[0])
+            return self.generate(inputs, seeds[0])
+        texts = self.tokenizer.apply_chat_template(
+            list(map(as_text, prompts)), add_generation_prompt=True, tokenize=False
+        )
+        ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        fitting = [row for row in ids if len(row) <= room]
+        written = iter(())
+        if fitting:
+            written = iter(self.generate(self.tokenizer.pad({"input_ids": fitting}, return_tensors="pt"), seeds[0]))
+        return [next(written) if len(row) <= room else Written("", "prompt") for row in ids]
+
+    @torch.no_grad()
+    def generate(self, inputs: BatchEncoding | BatchFeature, seed: int = 0) -> list[Written]:
+        """Writes one reply to each row of a left-padded batch. The global random state stays as it is."""
+        sampling, device = self.sampling, self.model.device
+        draw = {"do_sample": False}
+        if sampling.temperature > 0:
+            draw = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
             tokens = self.model.generate(
-                **inputs.to(self.device),
-                **sampling,
-                max_new_tokens=self.sampling.max_new_tokens,
+                **inputs.to(device),
+                **draw,
+                max_new_tokens=sampling.max_new_tokens,
+                repetition_penalty=sampling.repetition_penalty,
                 pad_token_id=self.tokenizer.pad_token_id,
             )[:, inputs["input_ids"].shape[1] :]
-        ended = torch.isin(tokens, self.ends).any(dim=1).tolist()
+        ends = self.model.generation_config.eos_token_id
+        ends = torch.tensor(self.tokenizer.eos_token_id if ends is None else ends, device=device)
+        ended = torch.isin(tokens, ends).any(dim=1).tolist()
         texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-        for index, text, end in zip(fitting, texts, ended):
-            replies[index] = Written(text.strip(), "stop" if end else "length")
-        return replies
+        return [Written(text.strip(), "stop" if end else "length") for text, end in zip(texts, ended)]

@@ -1,6 +1,5 @@
-"""Replies by a model behind any server that speaks OpenAI's chat completions."""
+"""Replies written by a model behind a server that speaks OpenAI's chat completions."""
 
-import random
 import threading
 import time
 from collections.abc import Sequence
@@ -8,118 +7,120 @@ from collections.abc import Sequence
 from .sampling import Sampling, Written, as_text
 
 
-class ServerEngine:
-    r"""
-    A server with `POST {url}/chat/completions`: vLLM, TGI, llama.cpp, `transformers serve`, or a hosted one.
+TRY_AGAIN = "What is written is kept: run the same command again when the server is well."
 
-    What may pass by itself is tried again, after a wait that doubles: no connection, no answer in time, status 408,
-    409, 429 and 5xx, an answer that is not understood. Anything else ends the run with what the server said.
+
+class RemoteWriter:
+    r"""
+    Asks a server for replies through OpenAI's client: vLLM, TGI, llama.cpp, `transformers serve`, or a hosted model.
+
+    The client repeats a request after a lost connection, a timeout, and status 408, 409, 429 or 5xx. Any other refusal
+    ends the run at once.
 
     Args:
-        url (`str`): Up to and with `/v1`, such as `http://127.0.0.1:8000/v1`.
-        model (`str`): As the server names it.
-        sampling ([`Sampling`]): How replies are drawn.
-        api_key (`str`, *optional*): Sent as a bearer token.
-        concurrency (`int`): Conversations that are worked on at once.
-        requests_per_second (`float`, *optional*): Bound on how fast requests begin.
-        timeout (`float`): Seconds to wait for an answer.
-        retries (`int`): Further tries of a request.
-        backoff (`float`): Seconds before the second try; doubled each time up to a minute, less up to half at random.
-        extra_body (`dict`, *optional*): Further fields of the request, such as `{"repetition_penalty": 1.1}`.
+        base_url (`str`): Address of the server, with `/v1`: `http://127.0.0.1:8000/v1`.
+        model (`str`): Name of the model on that server.
+        sampling ([`Sampling`], *optional*): How replies are drawn. A repetition penalty other than 1 is sent as
+            `repetition_penalty`, a field that vLLM and TGI know and OpenAI does not.
+        api_key (`str`, *optional*): Sent as bearer token. No key is read from the environment or a `.netrc` file.
+        concurrency (`int`, *optional*, defaults to 8): Batches that [`write_replies`] asks for at the same time.
+        requests_per_second (`float`, *optional*): Upper bound on the rate at which requests begin, repeated ones too.
+        timeout (`float`, *optional*, defaults to 120.0): Seconds to wait for an answer.
+        max_retries (`int`, *optional*, defaults to 6): How often a failed request is repeated.
+        extra_body (`dict`, *optional*): Further fields of each request.
+
+    Raises:
+        `ImportError`: openai is not installed.
     """
 
     def __init__(
         self,
-        url: str,
+        base_url: str,
         model: str,
         sampling: Sampling = Sampling(),  # noqa: B008 (it is frozen)
         api_key: str | None = None,
         concurrency: int = 8,
         requests_per_second: float | None = None,
         timeout: float = 120.0,
-        retries: int = 6,
-        backoff: float = 1.0,
+        max_retries: int = 6,
         extra_body: dict | None = None,
     ):
         try:
-            import requests
+            import openai
         except ImportError:
-            raise ImportError("A server is asked by means of requests: pip install requests") from None
-        self.requests, self.session = requests, requests.Session()
-        self.session.mount("http", requests.adapters.HTTPAdapter(pool_maxsize=concurrency))
-        self.session.auth = lambda request: request  # or a .netrc file would replace the key
-        if api_key:
-            self.session.headers["Authorization"] = f"Bearer {api_key}"
-        self.endpoint = url.rstrip("/") + "/chat/completions"
-        self.body = {
+            raise ImportError("A model behind a server is asked by OpenAI's client: pip install openai") from None
+        self.openai, self.base_url, self.concurrency = openai, base_url, concurrency
+        api_key = api_key or "none"  # the client wants one, and would take it from the environment
+        self.client = openai.OpenAI(
+            base_url=base_url,
+            api_key=api_key,
+            default_headers={"Authorization": f"Bearer {api_key}"},  # or OPENAI_CUSTOM_HEADERS could bring another
+            timeout=timeout,
+            max_retries=max_retries,
+            http_client=openai.DefaultHttpxClient(event_hooks={"request": [self._wait_for_turn]}),
+        )
+        penalty = {} if sampling.repetition_penalty == 1 else {"repetition_penalty": sampling.repetition_penalty}
+        self.request = {
             "model": model,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_new_tokens,
-            **(extra_body or {}),
+            "extra_body": {**penalty, **(extra_body or {})},
         }
-        self.concurrency, self.timeout, self.retries, self.backoff = concurrency, timeout, retries, backoff
         self.interval = 1 / requests_per_second if requests_per_second else 0.0
         self.lock, self.next_start = threading.Lock(), 0.0
 
     def write(self, prompts: Sequence[list[dict]], seeds: Sequence[int]) -> list[Written]:
-        """One reply to each prompt, each request with its own seed, which a server may or may not heed."""
+        r"""
+        Writes one reply to each prompt, one request after the other. Call it from several threads to ask at once.
+
+        Args:
+            prompts (`Sequence[list[dict]]`): Messages, the last one a user's.
+            seeds (`Sequence[int]`): One for each prompt. Whether it is used is up to the server.
+
+        Raises:
+            `ConnectionError`: the server gave no answer, and neither when asked again.
+            `ValueError`: the server refused the request, or its answer is no chat completion.
+        """
         return [self._ask(as_text(prompt), seed) for prompt, seed in zip(prompts, seeds)]
 
     def _ask(self, messages: list[dict], seed: int) -> Written:
-        body = {**self.body, "messages": messages, "seed": seed}
-        for attempt in range(self.retries + 1):
-            self._wait_for_a_place()
-            wait = None
-            try:
-                answer = self.session.post(self.endpoint, json=body, timeout=self.timeout)
-            except (self.requests.ConnectionError, self.requests.Timeout) as error:
-                problem = f"gave no answer ({type(error).__name__}: {error})"
-            else:
-                if answer.status_code == 200:
-                    try:
-                        choice = answer.json()["choices"][0]
-                        return Written(
-                            (choice["message"]["content"] or "").strip(), choice.get("finish_reason") or "stop"
-                        )
-                    except (ValueError, LookupError, TypeError, AttributeError):
-                        problem = f"gave an answer that is no chat completion: {excerpt(answer.text)}"
-                elif does_not_fit(answer):
-                    return Written("", "prompt")
-                elif answer.status_code in (408, 409, 429) or answer.status_code >= 500:
-                    problem = f"answered {answer.status_code}: {excerpt(answer.text)}"
-                    wait = answer.headers.get("Retry-After")
-                else:
-                    raise ValueError(
-                        f"{self.endpoint} refused the request for model {self.body['model']!r} with status "
-                        f"{answer.status_code}: {excerpt(answer.text)}. Check url, model and key."
-                    )
-            if attempt < self.retries:
-                time.sleep(self._seconds(attempt, wait))
-        raise ConnectionError(
-            f"{self.endpoint} {problem}; {self.retries + 1} tries. What is written is kept: run the same command "
-            "again when the server is well."
-        )
+        where = f"{self.base_url}, model {self.request['model']!r},"
+        try:
+            answer = self.client.chat.completions.with_raw_response.create(
+                **self.request, messages=messages, seed=seed
+            )
+        except self.openai.APIStatusError as error:
+            if does_not_fit(error):
+                return Written("", "prompt")
+            said = f"{where} answered with status {error.status_code}: {excerpt(error.response.text)}."
+            if error.status_code in (408, 409, 429) or error.status_code >= 500:
+                raise ConnectionError(f"{said} {TRY_AGAIN}") from None
+            raise ValueError(f"{said} Check url, model and key.") from None
+        except self.openai.APIConnectionError as error:
+            raise ConnectionError(f"{where} gave no answer ({error} {error.__cause__}). {TRY_AGAIN}") from None
+        try:
+            choice = answer.parse().choices[0]
+            return Written((choice.message.content or "").strip(), choice.finish_reason or "stop")
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise ValueError(
+                f"{where} gave an answer that is no chat completion: {excerpt(answer.text)}. Check that the url is "
+                f"that of OpenAI's API, up to and with /v1. {TRY_AGAIN}"
+            ) from None
 
-    def _seconds(self, attempt: int, wait: str | None) -> float:
-        if wait is not None and wait.isdigit():
-            return min(float(wait), 60.0)
-        return min(self.backoff * 2**attempt, 60.0) * random.uniform(0.5, 1.0)
-
-    def _wait_for_a_place(self):
-        """Spaces the beginnings of requests."""
-        if not self.interval:
-            return
-        with self.lock:
-            start = max(time.monotonic(), self.next_start)
-            self.next_start = start + self.interval
-        time.sleep(max(start - time.monotonic(), 0.0))
+    def _wait_for_turn(self, request):
+        """Delays a request until `interval` seconds after the one before began."""
+        if self.interval:
+            with self.lock:
+                start = max(time.monotonic(), self.next_start)
+                self.next_start = start + self.interval
+            time.sleep(max(start - time.monotonic(), 0.0))
 
 
-def does_not_fit(answer) -> bool:
+def does_not_fit(error) -> bool:
     """Whether a server refused a prompt because it is longer than the model's context."""
-    said = answer.text.lower()
-    return answer.status_code in (400, 413, 422) and "context" in said and ("length" in said or "exceed" in said)
+    said = error.response.text.lower()
+    return error.status_code in (400, 413, 422) and "context" in said and ("length" in said or "exceed" in said)
 
 
 def excerpt(text: str) -> str:

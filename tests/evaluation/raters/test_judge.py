@@ -5,9 +5,17 @@ import threading
 
 import pytest
 
+from chat_server import chat_server
 from helpers import assistant, user
 from transformers_empathav.evaluation.content_cache import ContentCache
-from transformers_empathav.evaluation.raters.judge import cached_answers, judge_pair, judge_prompt, parse_ratings
+from transformers_empathav.evaluation.raters.judge import (
+    JudgeArguments,
+    cached_answers,
+    judge_pair,
+    judge_prompt,
+    judge_systems,
+    parse_ratings,
+)
 
 
 ROWS = [
@@ -102,3 +110,29 @@ def test_answers_before_a_failure_are_kept(tmp_path):
     with pytest.raises(ConnectionError):
         cached_answers(ask, ["a", "b", "c"], cache, "judge", concurrency=1)
     assert len(ContentCache(cache.path)) == 2
+
+
+def test_the_last_system_is_judged_against_each_other_and_asked_once(tmp_path, monkeypatch):
+    def rates(number, body):
+        good = "Answer A: good" in body["messages"][0]["content"]
+        message = {"role": "assistant", "content": answer((5, 4), (2, 1)) if good else answer((2, 1), (5, 4))}
+        return 200, {}, json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+
+    monkeypatch.setenv("JUDGE_API_KEY", "secret")
+    rows = [{**row, "conversation": row["id"]} for row in ROWS]
+    replies = {name: said(name) for name in ("poor", "worse", "good")}
+    cache = ContentCache(tmp_path / "cache.jsonl")
+    with chat_server(rates) as server:
+        arguments = JudgeArguments(server.url, "tiny", judge_contexts=3)
+        found = judge_systems(arguments, rows, replies, cache, seed=5)
+        assert len(server.bodies) == 2 * 2 * 3 and set(server.keys) == {"Bearer secret"}
+        assert {(body["temperature"], body["seed"]) for body in server.bodies} == {(0, 5)}
+        assert judge_systems(arguments, rows, replies, cache, seed=5) == found and len(server.bodies) == 12
+    assert found["judge"] == "tiny" and list(found["pairs"]) == ["good - poor", "good - worse"]
+    for pair in found["pairs"].values():
+        assert pair["contexts"] == 3 and pair["scales"]["semantics"]["difference"]["value"] == 3
+
+
+def test_an_endpoint_without_a_model_is_refused():
+    with pytest.raises(ValueError, match="needs --judge_model"):
+        JudgeArguments("http://127.0.0.1/v1")

@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from transformers_empathav.cli import app
-from transformers_empathav.evaluation.raters.study import agreement, make_study, score_study
+from transformers_empathav.evaluation.raters.agreement import agreement
+from transformers_empathav.evaluation.raters.study import make_study, score_study
 
 
 SYSTEMS = ("bare-model", "tuned-model")

@@ -14,7 +14,6 @@ from transformers_empathav.evaluation.replies.gold_likelihood import (
     gold_perplexity,
     mean_pooled,
 )
-from transformers_empathav.evaluation.replies.systems import System, weights_digest
 
 
 def row(name, *messages, reply="I see."):
@@ -24,16 +23,6 @@ def row(name, *messages, reply="I see."):
 
 LONG = row("a", "a", assistant("b"), "c", assistant("d"), "e", assistant("f"), "g", reply="Well then")
 ROWS = [LONG, row("b", "x", assistant("yy"), "z", assistant("uu"), "w"), row("c", "hello there")]
-
-
-@pytest.fixture
-def system(model, processor):
-    return System("tiny", "memory", model, processor, weights_digest(model))
-
-
-@pytest.fixture
-def cache(tmp_path):
-    return ContentCache(tmp_path / "cache.jsonl")
 
 
 def test_it_is_the_cross_entropy_of_the_words(system, cache, processor):

@@ -4,9 +4,9 @@ import pytest
 
 from helpers import assistant, frames, user
 from transformers_empathav.evaluation.content_cache import ContentCache
-from transformers_empathav.evaluation.replies import writing
-from transformers_empathav.evaluation.replies.systems import System, load_system, parse_pair, weights_digest
+from transformers_empathav.evaluation.replies.systems import load_system, parse_pair, weights_digest
 from transformers_empathav.evaluation.replies.writing import Writing, encode_prompts, shown, write_replies
+from transformers_empathav.writers.local import LocalWriter
 
 
 PROMPTS = [
@@ -18,16 +18,6 @@ PROMPTS = [
 SHORT = Writing(max_new_tokens=6)
 
 
-@pytest.fixture
-def system(model, processor):
-    return System("tiny", "memory", model, processor, weights_digest(model))
-
-
-@pytest.fixture
-def cache(tmp_path):
-    return ContentCache(tmp_path / "cache.jsonl")
-
-
 def test_a_batch_writes_what_single_prompts_write(system, cache, tmp_path):
     together = write_replies(system, PROMPTS, SHORT, cache, batch_size=4)
     alone = write_replies(system, PROMPTS, SHORT, ContentCache(tmp_path / "other.jsonl"), batch_size=1)
@@ -35,16 +25,28 @@ def test_a_batch_writes_what_single_prompts_write(system, cache, tmp_path):
     assert len({reply["text"] for reply in together}) > 1
 
 
+def test_it_is_what_generate_writes_greedily(system, cache):
+    """Nothing of a sampling's defaults slips in, and the reply begins after the prompt."""
+    writing = Writing(max_new_tokens=6, repetition_penalty=1.3)
+    for prompt in PROMPTS:
+        inputs = encode_prompts(system, [prompt], writing)
+        ids = system.model.generate(**inputs, max_new_tokens=6, repetition_penalty=1.3, do_sample=False)
+        ids = ids[0, inputs["input_ids"].shape[1] :]
+        text = system.processor.decode(ids, skip_special_tokens=True).strip()
+        cut = system.model.generation_config.eos_token_id not in ids
+        assert write_replies(system, [prompt], writing, cache) == [{"text": text, "cut": cut}]
+
+
 def test_what_is_cached_is_not_written_again(system, cache, monkeypatch):
     first = write_replies(system, PROMPTS, SHORT, cache)
-    monkeypatch.setattr(writing, "generate", None)
+    monkeypatch.setattr(LocalWriter, "generate", None)
     assert write_replies(system, PROMPTS, SHORT, ContentCache(cache.path)) == first
 
 
 def test_an_interrupted_run_goes_on_to_the_same_file(system, tmp_path, monkeypatch):
     whole, broken = ContentCache(tmp_path / "whole.jsonl"), ContentCache(tmp_path / "broken.jsonl")
     write_replies(system, PROMPTS, SHORT, whole, batch_size=2)
-    real, calls = writing.generate, []
+    real, calls = LocalWriter.generate, []
 
     def killed(*arguments):
         if calls:
@@ -52,10 +54,10 @@ def test_an_interrupted_run_goes_on_to_the_same_file(system, tmp_path, monkeypat
         calls.append(1)
         return real(*arguments)
 
-    monkeypatch.setattr(writing, "generate", killed)
+    monkeypatch.setattr(LocalWriter, "generate", killed)
     with pytest.raises(KeyboardInterrupt):
         write_replies(system, PROMPTS, SHORT, broken, batch_size=2)
-    monkeypatch.setattr(writing, "generate", real)
+    monkeypatch.setattr(LocalWriter, "generate", real)
     with open(broken.path, "ab") as file:
         file.write(b'{"key": "torn')
     write_replies(system, PROMPTS, SHORT, ContentCache(broken.path), batch_size=2)

@@ -1,4 +1,4 @@
-"""A study by people: a blind rating page out of replies, and what the saved ratings say."""
+"""A study with people: a blind rating page made of replies, and figures of the saved ratings."""
 
 import hashlib
 import json
@@ -11,11 +11,12 @@ import numpy as np
 
 from ...measures.bootstrap import Scores, paired_difference, summary
 from ..results.figures import rounded, write_json
+from ..results.replies_file import read_replies_file
+from .agreement import SCALES, agreement
 
 
-SCALES = ("semantics", "empathy")
 PAGE = Path(__file__).with_name("study_page.html")
-HUMAN = "human"
+HUMAN = "human"  # name of the people whose replies are rated too
 
 
 def make_study(
@@ -28,25 +29,27 @@ def make_study(
     seed: int = 0,
 ) -> dict:
     r"""
-    Writes a rating page that names no system, and the key that says whose each reply is.
+    Writes a rating page that names no system, and the key with the system of each reply.
 
-    The page is one HTML file that works without a network. Each rater gets conversations and replies in an order of
-    their own and saves one file of ratings.
+    The page is one HTML file that works without a network. Each rater sees conversations and replies in another order
+    and saves one file of ratings.
 
     Args:
         sources (`list[str]`): Output directories of `recipes/evaluate.py`, or their `replies.jsonl`.
-        page (`str`), key (`str`): Files to write. Keep the key from the raters.
-        contexts (`int`): Conversations, drawn by `seed` from those that all sources hold.
-        systems (`list[str]`, *optional*): Whose replies are rated; everyone's by default.
-        human (`bool`): Whether the reply that a person gave is rated too.
+        page (`str`): The page to write.
+        key (`str`): The key to write. Do not give it to the raters.
+        contexts (`int`, *optional*, defaults to 20): Conversations to draw from those that all sources hold.
+        systems (`list[str]`, *optional*): Whose replies are rated; those of all systems by default.
+        human (`bool`, *optional*, defaults to `False`): Whether the reply of a person is rated too.
+        seed (`int`, *optional*, defaults to 0): Of the draw.
 
     Returns:
-        `dict`: What stands in the key.
+        `dict`: The content of the key.
 
     Raises:
         `ValueError`: a source is no file of replies, a system has no replies, or no context is left.
     """
-    rows = merged([read_replies(source) for source in sources])
+    rows = merged([read_replies_file(source) for source in sources])
     names = list(systems) if systems else list(next(iter(rows.values()))["replies"])
     there = sorted({name for row in rows.values() for name in row["replies"]})
     if unknown := [name for name in names if name not in there]:
@@ -74,27 +77,8 @@ def make_study(
     return written
 
 
-def read_replies(source: str | os.PathLike) -> dict[str, dict]:
-    """Contexts with their replies, by id."""
-    path = Path(source)
-    path = path / "replies.jsonl" if path.is_dir() else path
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist: give an output directory of recipes/evaluate.py.")
-    rows = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-            rows[row["id"]] = {name: row[name] for name in ("id", "context", "gold", "replies")}
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path}, line {number} is no context with replies ({error!r}): give the replies.jsonl that "
-                "recipes/evaluate.py wrote."
-            ) from None
-    return rows
-
-
 def merged(sources: list[dict[str, dict]]) -> dict[str, dict]:
-    """Contexts that all sources hold, with the replies of all of them."""
+    """Contexts that all sources hold, with the replies of all sources."""
     first, *others = sources
     rows = {name: {**row, "replies": dict(row["replies"])} for name, row in first.items()}
     for other in others:
@@ -112,16 +96,16 @@ def merged(sources: list[dict[str, dict]]) -> dict[str, dict]:
 
 def score_study(files: Sequence[str | os.PathLike], key: str | os.PathLike) -> dict:
     r"""
-    What raters said.
+    Scores the ratings of a study.
 
     Args:
-        files (`list[str]`): As the page saved them, one a rater.
-        key (`str`): Of the same study.
+        files (`list[str]`): Files that the page saved, one a rater.
+        key (`str`): The key of the same study.
 
     Returns:
         `dict`: `raters`, `contexts`, and for each of `SCALES` the mean of each system with its 95 % interval over
-        contexts and its number of ratings `n`, the `differences` of the last system and each other one with p, and
-        `alpha`, Krippendorff's for ordinal ratings, `None` where it is not defined (one rater, or one value alone).
+        contexts and its number of ratings `n`, the `differences` of the last system to each other one with p, and the
+        `alpha` of [`agreement`].
 
     Raises:
         `ValueError`: a file is of another study, is damaged, or a rater comes twice.
@@ -163,7 +147,7 @@ def score_study(files: Sequence[str | os.PathLike], key: str | os.PathLike) -> d
 
 
 def read_ratings(path: str | os.PathLike, known: dict) -> tuple[str, np.ndarray]:
-    """The rater of a file, and ratings `(items, scales)` in the order of the key."""
+    """The rater of a file, and the ratings `(items, scales)` in the order of the key, with NaN for missing ones."""
     try:
         saved = json.loads(Path(path).read_text(encoding="utf-8"))
         study, rater = saved["study"], saved["rater"]
@@ -190,29 +174,22 @@ def read_ratings(path: str | os.PathLike, known: dict) -> tuple[str, np.ndarray]
 
 
 def rated(ratings: np.ndarray, where: np.ndarray, contexts: np.ndarray) -> Scores:
-    """Sum and number of all raters' ratings of one system for each context, in the order of the contexts' names."""
-    names = sorted(set(contexts))
-    sums = np.zeros((len(names), 2))
-    for place, name in enumerate(names):
-        given = ratings[:, where & (contexts == name)]
-        sums[place] = np.nansum(given), np.count_nonzero(~np.isnan(given))
+    """
+    Sum and number of all ratings of one system, for each context in the order of the contexts' names.
+
+    Args:
+        ratings (`np.ndarray` of shape `(raters, items)`): Not a number where a rating is missing.
+        where (`np.ndarray` of shape `(items,)`): Which items are of the system.
+        contexts (`np.ndarray` of shape `(items,)`): The context of each item.
+    """
+    names, index = np.unique(contexts, return_inverse=True)
+    given, sums = ratings[:, where], np.zeros((len(names), 2))
+    np.add.at(sums, index[where], np.stack([np.nansum(given, axis=0), (~np.isnan(given)).sum(axis=0)], axis=1))
     return Scores(sums)
 
 
-def agreement(ratings: np.ndarray) -> float | None:
-    """Krippendorff's alpha of ordinal ratings `(raters, items)` with gaps; `None` where it is not defined."""
-    try:
-        import krippendorff
-    except ImportError:
-        raise ImportError("Agreement needs krippendorff: pip install krippendorff") from None
-    compared = ratings[:, np.count_nonzero(~np.isnan(ratings), axis=0) > 1]
-    if len(np.unique(compared[~np.isnan(compared)])) < 2:
-        return None
-    return round(float(krippendorff.alpha(ratings, level_of_measurement="ordinal")), 6)
-
-
 def show_scores(result: dict) -> str:
-    """The table as text."""
+    """The result of [`score_study`] as text."""
     lines = [f"{result['raters']} raters, {result['contexts']} contexts; 95 % intervals over contexts."]
     for scale, part in result["scales"].items():
         alpha = "not defined" if part["alpha"] is None else f"{part['alpha']:.3f}"
@@ -230,7 +207,7 @@ def span(row: dict) -> str:
 
 
 def plot_scores(result: dict, path: str | os.PathLike):
-    """Writes means with their intervals as PNG."""
+    """Writes the means with their intervals as PNG."""
     from ..results.plots import plot_measures
 
     names = list(next(iter(result["scales"].values()))["systems"])

@@ -1,10 +1,10 @@
-"""How likely a model finds the reply that a person gave, with what it is shown of the conversation before."""
+"""Perplexity of the reply that a person gave, by what the model is shown of the conversation before."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tqdm import tqdm
+from torch.nn.utils.rnn import pad_sequence
 
 from ...data.replies import text_of
 from ...measures.bootstrap import Scores, mean
@@ -14,14 +14,22 @@ from .systems import System
 from .writing import shown
 
 
-# What is shown of the messages older than the newest k, which all but `none` and `full` see verbatim.
+# What a model is shown besides the newest `recent_turns` messages; see `gold_perplexity`.
 VARIANTS = ("none", "last_k", "mean_pooled", "other", "own", "full")
 WITH_VECTORS = ("mean_pooled", "other", "own")
 
 
 @dataclass
 class EncodedRow:
-    """One row as tokens: the prompt, the reply, the older messages, and those of another conversation; and clips."""
+    """
+    One row as tokens.
+
+    Args:
+        prompt, reply (`list[int]`): What the language model reads, and what it is scored on.
+        history (`list[int]`): The older messages with their read-out tokens; empty where there are none.
+        other (`list[int]`): The same of another conversation, for the variant `other`.
+        media (`dict[str, torch.Tensor]`): The clips of the prompt.
+    """
 
     prompt: list[int]
     reply: list[int]
@@ -31,7 +39,7 @@ class EncodedRow:
 
 
 def perplexity(sums: np.ndarray) -> np.ndarray:
-    """Summed nats and tokens `(..., 2)` to perplexity."""
+    """Perplexity of summed nats and token counts `(..., 2)`."""
     return np.exp(mean(sums))
 
 
@@ -44,22 +52,29 @@ def gold_perplexity(
     batch_size: int = 8,
 ) -> Scores:
     r"""
-    Perplexity of the words of the replies (their end token is not counted), teacher-forced.
+    Teacher-forced perplexity of the replies' words, without their end token.
 
     Args:
-        rows (`list[dict]`): Of [`reply_rows`], each of which may have a `conversation`, by which another one is known.
-        variant (`str`): One of `VARIANTS`. `none`: the newest message alone. `last_k`: the newest `recent_turns`
-            messages. `own`: these, and the memory of the older ones. `mean_pooled`: in place of that memory the
-            embeddings of each older utterance, averaged over as many stretches as it has vectors. `other`: in its
-            place as many vectors of the memory of the next row's conversation that is another one and has a history.
-            `full`: all messages verbatim.
+        system ([`System`]): Whose perplexity is measured.
+        rows (`list[dict]`): Of [`reply_rows`]. A row may have a `conversation`, by which another one is told apart.
+        cache ([`ContentCache`]): Where losses are kept, by weights, tokens and variant.
+        variant (`str`, *optional*, defaults to `"own"`): What is shown before the reply:
+
+            - `none`: the newest message alone.
+            - `last_k`: the newest `recent_turns` messages. All variants below add something to these.
+            - `mean_pooled`: averaged embeddings of each older utterance, as many vectors as its memory would have.
+            - `other`: memory vectors of another conversation, as many as its own memory would have.
+            - `own`: the memory of the older messages.
+            - `full`: the older messages verbatim.
         recent_turns (`int`, *optional*): Messages verbatim; the processor's own number by default.
+        batch_size (`int`, *optional*, defaults to 8): Rows at once.
 
     Returns:
         [`Scores`]: Nats and tokens of each reply, which combine to perplexity.
 
     Raises:
-        `ValueError`: a row does not fit into the model's positions with what `variant` shows of it.
+        `ValueError`: a row does not fit into the model's positions with what `variant` shows of it, or the variant
+            `other` finds no other conversation with a history.
     """
     if variant not in VARIANTS:
         raise ValueError(f"variant is {variant!r}: choose one of {', '.join(VARIANTS)}.")
@@ -68,20 +83,19 @@ def gold_perplexity(
     if variant == "other":
         give_others(encoded, [str(row.get("conversation", row["id"])) for row in rows])
     keys = [content_key("gold", variant, system.digest, vars(row)) for row in encoded]
-    order = sorted(range(len(rows)), key=lambda row: (len(encoded[row].prompt), keys[row]))
-    with tqdm(total=len(rows), desc=f"gold replies, {system.name}, {variant}", mininterval=1.0) as progress:
-        for start in range(0, len(order), batch_size):
-            some = order[start : start + batch_size]
-            if any(keys[row] not in cache for row in some):
-                losses = batch_losses(system, [encoded[row] for row in some], variant)
-                cache.add({keys[row]: loss for row, loss in zip(some, losses)})
-            progress.update(len(some))
-    statistics = [[cache[key], len(row.reply)] for key, row in zip(keys, encoded)]
+    losses = cache.values_of(
+        keys,
+        [len(row.prompt) for row in encoded],
+        lambda some: batch_losses(system, [encoded[row] for row in some], variant),
+        batch_size,
+        f"gold replies, {system.name}, {variant}",
+    )
+    statistics = [[loss, len(row.reply)] for loss, row in zip(losses, encoded)]
     return Scores(np.array(statistics, dtype=float).reshape(-1, 2), perplexity)
 
 
 def encode_row(system: System, row: dict, variant: str, recent_turns: int) -> EncodedRow:
-    """Tokens of a row for a variant."""
+    """Encodes a row as `variant` shows it; `other` histories are added by [`give_others`]."""
     processor, name = system.processor, row["id"]
     reply = processor.tokenizer(processor.escape(text_of(row["completion"][0])), add_special_tokens=False)["input_ids"]
     history = {"none": "none", "last_k": "none", "full": "full"}.get(variant, "memory")
@@ -104,10 +118,10 @@ def encode_row(system: System, row: dict, variant: str, recent_turns: int) -> En
 
 def give_others(encoded: list[EncodedRow], conversations: list[str]):
     """
-    To each row with a history that of the next row, cyclically, of another conversation.
+    Gives each row with a history the history of the next row, cyclically, that is of another conversation.
 
     Raises:
-        `ValueError`: there is none.
+        `ValueError`: no other conversation has a history.
     """
     for index, row in enumerate(encoded):
         if not row.history:
@@ -142,7 +156,7 @@ def batch_losses(system: System, rows: list[EncodedRow], variant: str) -> list[f
 
 
 def memory_vectors(system: System, rows: list[EncodedRow], variant: str) -> torch.Tensor:
-    """Vectors in the places of the memory, all rows one after the other `(vectors, hidden)`."""
+    """The vectors that take the memory's places, of all rows in order, `(vectors, hidden)`."""
     k = system.processor.memory_tokens_per_utterance
     if variant == "mean_pooled":
         return torch.cat([mean_pooled(system, row.history, k) for row in rows if row.history])
@@ -160,7 +174,10 @@ def memory_vectors(system: System, rows: list[EncodedRow], variant: str) -> torc
 
 
 def mean_pooled(system: System, history: list[int], k: int) -> torch.Tensor:
-    """Embeddings of each utterance averaged over `k` stretches and brought to the length of embeddings."""
+    """
+    Averaged embeddings in place of a memory, `(k * utterances, hidden)`. Each utterance is cut into `k` parts; each
+    part is averaged and scaled to the mean norm of the embedding table.
+    """
     table = system.model.get_input_embeddings().weight.float()
     norm, pooled, words = table.norm(dim=-1).mean(), [], []
     readout, read = system.processor.memory_token_id, 0
@@ -177,7 +194,6 @@ def mean_pooled(system: System, history: list[int], k: int) -> torch.Tensor:
     return torch.stack(pooled)
 
 
-def padded(rows: list[list[int]], device) -> torch.Tensor:
-    """Rows of different lengths, zeros at their ends."""
-    width = max(map(len, rows))
-    return torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
+def padded(rows: list[list[int]], device: torch.device) -> torch.Tensor:
+    """Rows as one tensor `(rows, longest)`, with zeros at their ends."""
+    return pad_sequence([torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True).to(device)

@@ -1,4 +1,4 @@
-"""What is compared: checkpoints by name, each loaded when it is needed."""
+"""The systems that an evaluation compares."""
 
 import os
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from ..content_cache import content_key
 @dataclass
 class System:
     """
-    A model that answers.
+    A loaded checkpoint that answers.
 
     Args:
-        name (`str`): What tables call it.
-        checkpoint (`str`): Where it came from.
+        name (`str`): Its name in tables.
+        checkpoint (`str`): Directory or Hub id that it was loaded from.
         model ([`EmpathAVForCausalLM`]): In evaluation mode, with its adapter where it has one.
-        processor ([`EmpathAVProcessor`]): Its own.
-        digest (`str`): Of all weights, see [`weights_digest`].
+        processor ([`EmpathAVProcessor`]): The processor of the checkpoint.
+        digest (`str`): Of all weights, see [`weights_digest`]. Caches tell systems apart by it.
     """
 
     name: str
@@ -33,10 +33,10 @@ class System:
 
 def parse_pair(text: str) -> tuple[str, str]:
     """
-    `NAME=MODEL` to both.
+    Splits `NAME=MODEL`.
 
     Raises:
-        `ValueError`: it is written otherwise.
+        `ValueError`: the text is written otherwise.
     """
     name, equals, model = text.partition("=")
     if not (name and equals and model):
@@ -50,11 +50,11 @@ def parse_pair(text: str) -> tuple[str, str]:
 def load_system(
     name: str, checkpoint: str | os.PathLike, dtype: torch.dtype = torch.float32, device: str | None = None
 ) -> System:
-    """Loads a checkpoint, or an adapter with the checkpoint that it names as its base."""
+    """Loads a checkpoint, or an adapter with its base, as [`load_checkpoint`] does, with frozen weights."""
     model, processor = load_checkpoint(checkpoint, device, dtype)
     return System(name, str(checkpoint), model.requires_grad_(False), processor, weights_digest(model))
 
 
 def weights_digest(model: torch.nn.Module) -> str:
-    """SHA-256 of the names, types and values of all weights, adapters too, in the type in which they compute."""
+    """SHA-256 of the names, types and values of all weights as they are loaded, adapters included."""
     return content_key(dict(sorted(model.state_dict().items())))

@@ -14,7 +14,7 @@ from ..adapters import base_model
 from ..callbacks import with_own_callbacks
 from ..collator import PAIR, ConversationCollator, check_columns
 from ..modality_check import modalities_reach
-from ..sampler import length_sampler
+from ..sampler import length_sampler, rows_of_a_step
 from ..shared_vectors import shared_vectors, text_inputs
 from .config import EPOConfig
 
@@ -222,7 +222,7 @@ class EPOTrainer(DPOTrainer):
         """Writes this project's card in place of TRL's."""
         # TRL calls it with each checkpoint; its own card would call the method DPO.
         if self.is_world_process_zero():
-            write_card(self, "epo", SUMMARY)
+            write_card(self, "epo", SUMMARY, rows_of_a_step(self))
 
 
 def given_datasets(arguments: dict) -> list:

@@ -8,7 +8,7 @@ from ..adapters import base_model
 from ..callbacks import with_own_callbacks
 from ..loss_scale import mean_over_update
 from ..modality_check import modalities_reach
-from ..sampler import length_sampler
+from ..sampler import length_sampler, rows_of_a_step
 from ..shared_vectors import shared_vectors, text_inputs
 
 
@@ -57,6 +57,5 @@ class ResponseTrainer(Trainer):
         """Writes this project's card in place of the library's."""
         # `Trainer.push_to_hub` and `finish` call this; the library's card would not name the method.
         if self.is_world_process_zero():
-            write_card(
-                self, "sft", "Response tuning: the language model learned to write the replies of its training data."
-            )
+            summary = "Response tuning: the language model learned to write the replies of its training data."
+            write_card(self, "sft", summary, rows_of_a_step(self))
