@@ -28,12 +28,11 @@ writes for 100 contexts only, and prints how often the replies have the emotion 
 
 import json
 import logging
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
 from accelerate import PartialState
-from trl import TrlParser
 
 from transformers_empathav.data.dialogues.corpus import load_corpus
 from transformers_empathav.emotion.sentence_embedder import SentenceEmbedder
@@ -46,6 +45,7 @@ from transformers_empathav.pairs.kinds import KINDS, RETRIEVED, WRITTEN, make_pa
 from transformers_empathav.pairs.obedience import obedience_table, tag_obedience
 from transformers_empathav.pairs.report import listed, save_report
 from transformers_empathav.pairs.sample import write_replies
+from transformers_empathav.training.arguments import parse_groups
 from transformers_empathav.writers.arguments import WriterArguments
 from transformers_empathav.writers.sampling import Sampling
 
@@ -97,11 +97,6 @@ class Script:
     sampling: Sampling
     scores: ScoreArguments
     limits: Limits
-
-
-def parse(arguments: list[str] | None = None) -> Script:
-    """Options of the command line and of `--config`."""
-    return Script(*TrlParser([group.type for group in fields(Script)]).parse_args_and_config(arguments))
 
 
 def main(script: Script):
@@ -194,4 +189,4 @@ def measure_obedience(script: Script, rows: list[dict], state: PartialState):
 
 
 if __name__ == "__main__":
-    main(parse())
+    main(parse_groups(Script))

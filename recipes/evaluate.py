@@ -16,11 +16,10 @@ Neither runs a model.
 """
 
 import logging
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from trl import TrlParser
 
 from transformers_empathav.evaluation.content_cache import ContentCache
 from transformers_empathav.evaluation.raters.judge import JudgeArguments, judge_systems
@@ -36,6 +35,7 @@ from transformers_empathav.evaluation.results.plots import plots
 from transformers_empathav.evaluation.results.replies_file import write_replies_file
 from transformers_empathav.evaluation.results.tables import read_results, render, tables
 from transformers_empathav.measures.strings import bleu_signature
+from transformers_empathav.training.arguments import parse_groups
 
 
 logger = logging.getLogger("evaluate")
@@ -84,11 +84,6 @@ class Script:
     emotion: EmotionInputArguments
     judge: JudgeArguments
     documents: DocumentArguments
-
-
-def parse(arguments: list[str] | None = None) -> Script:
-    """Options of the command line and of `--config`."""
-    return Script(*TrlParser([group.type for group in fields(Script)]).parse_args_and_config(arguments))
 
 
 def main(script: Script):
@@ -174,4 +169,4 @@ def evaluate(script: Script, named: dict[str, str]):
 
 
 if __name__ == "__main__":
-    main(parse())
+    main(parse_groups(Script))

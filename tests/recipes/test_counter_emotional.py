@@ -69,7 +69,7 @@ def arguments(place, output, **options):
 
 
 def run(recipe, place, output, **options):
-    recipe.main(recipe.parse(arguments(place, output, **options)))
+    recipe.main(recipe.parse_groups(recipe.Script, arguments(place, output, **options)))
 
 
 def rows_of(place, output):
@@ -150,7 +150,9 @@ def test_what_cannot_be_is_said(recipe, place, options, message):
 
 def test_the_configuration_is_understood_and_options_are_flat(recipe):
     config = RECIPE.parent / "configs" / "counter_emotional_smollm2-135m.yaml"
-    script = recipe.parse(["--config", str(config), "--limit", "96", "--temperature", "0.5", "--no_opposite"])
+    script = recipe.parse_groups(
+        recipe.Script, ["--config", str(config), "--limit", "96", "--temperature", "0.5", "--no_opposite"]
+    )
     assert (script.contexts.limit, script.contexts.max_turns) == (96, 4)
     assert (script.sampling.temperature, script.sampling.max_new_tokens, script.limits.opposite) == (0.5, 48, False)
     assert (script.writer.adapter, script.writer.dtype, script.writer.rows_per_batch) == (

@@ -158,13 +158,15 @@ def test_a_killed_run_goes_on(folder, finished):
 def test_what_would_end_badly_is_said_before_any_work(options, said, tmp_path):
     recipe = load_recipe("evaluate")
     with pytest.raises(ValueError, match=said):
-        recipe.main(recipe.parse(["--output_dir", str(tmp_path / "none"), *options]))
+        recipe.main(recipe.parse_groups(recipe.Script, ["--output_dir", str(tmp_path / "none"), *options]))
     assert not (tmp_path / "none").exists()
 
 
 def test_the_configuration_is_understood_and_options_are_flat():
     config = RECIPE.parent / "configs" / "evaluate_smollm2-135m.yaml"
-    script = load_recipe("evaluate").parse(["--config", str(config), "--corpora", "meld", "--history", "full"])
+    recipe = load_recipe("evaluate")
+    options = ["--config", str(config), "--corpora", "meld", "--history", "full"]
+    script = recipe.parse_groups(recipe.Script, options)
     assert script.systems.systems[-1] == "epo_exchanged=runs/epo_exchanged" and script.contexts.corpora == ["meld"]
     assert (script.writing.history, script.writing.max_new_tokens, script.writing.repetition_penalty) == (
         "full",
@@ -181,8 +183,8 @@ def test_two_results_are_compared_without_a_model(capsys, tmp_path):
         figure = {"value": value, "low": value - 1, "high": value + 1}
         (tmp_path / f"{name}.json").write_text(json.dumps({"words": figure, "bleu": {**figure, "value": 2.0}}))
     files = [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
-    recipe.main(recipe.parse(["--compare", *files]))
+    recipe.main(recipe.parse_groups(recipe.Script, ["--compare", *files]))
     first, last = capsys.readouterr().out.splitlines()
     assert first == "words: 5, not 0 to 2" and last.startswith("1 of 2 figures of")
     with pytest.raises(ValueError, match="wants two files"):
-        recipe.main(recipe.parse(["--compare", files[0]]))
+        recipe.main(recipe.parse_groups(recipe.Script, ["--compare", files[0]]))
