@@ -43,3 +43,20 @@ def test_lines_can_be_read(path):
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         code ^= line.startswith("```")
         assert code or len(line) <= 120 or line.lstrip().startswith(("|", "<", "[")), f"{path.name}, line {number}"
+
+
+def test_every_test_that_watches_a_hook_exists():
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    assert len(named) > 20 and not [name for name in named if f"def {name}(" not in code]
+
+
+def test_every_file_that_a_page_names_exists():
+    package, missing = ROOT / "src" / "transformers_empathav", []
+    places = [ROOT, package, ROOT / "tests", package / "modeling", package / "processing"]
+    places += [ROOT / "recipes" / "configs", ROOT / "recipes" / "accelerate_configs", ROOT / "checkpoints/smollm2-135m"]
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        for name in re.findall(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|yaml|sh))`", page.read_text(encoding="utf-8")):
+            if not name.startswith("trl/") and not any((place / name).exists() for place in places):
+                missing.append(f"{page.name}: {name}")
+    assert not missing, "\n".join(missing)

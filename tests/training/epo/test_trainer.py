@@ -299,6 +299,15 @@ def test_what_is_logged(model, processor, rows, tmp_path):
     assert "eval_rewards/margins" in trainer.state.log_history[-1]
 
 
+def test_a_set_of_pairs_that_the_trainer_was_not_given_is_evaluated_as_it_is(model, processor, rows, tmp_path):
+    """TRL would run the reference over it beforehand and add columns, which the collator refuses."""
+    trainer = trainer_of(model, processor, rows, tmp_path)
+    new = Dataset.from_list(rows[:2])
+    figures = trainer.evaluate(trainer._prepare_dataset(new, processor, trainer.args, "new"))
+    assert figures["eval_loss"] == pytest.approx(LN2, abs=1e-5) and new.column_names == list(rows[0])
+    assert trainer._precompute_ref_logps(new, "new", 2) is new
+
+
 def test_scores_of_pairs_are_those_of_the_loss(model, processor, rows, tmp_path):
     trainer = trainer_of(model, processor, rows, tmp_path, per_device_eval_batch_size=3)
     stir(trainer.model)

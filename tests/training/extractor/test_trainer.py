@@ -54,6 +54,15 @@ def test_only_the_extractor_changes_and_its_encoders_do_not(processor, tmp_path)
     assert not torch.equal(model.model.extractor.queries.weight, fresh.model.extractor.queries.weight)
 
 
+def test_matrices_alone_decay(processor, tmp_path):
+    """Anchor, scale and shares of layers have no reason to be small."""
+    _, trainer = train(processor, tmp_path, num_train_epochs=1)
+    names = trainer.get_decay_parameter_names(trainer.model)
+    kept = ("embedding_projection.anchor", "embedding_projection.scale", "audio_mix.logits", "bias")
+    assert any("qformer" in name for name in names)
+    assert not [name for name in names if name.endswith(kept)]
+
+
 def test_resuming_is_going_on(processor, tmp_path):
     options = {"save_strategy": "steps", "save_steps": 3, "copies": 2, "warmup_epochs": 1.0, "num_train_epochs": 3}
     whole, _ = train(processor, tmp_path, **options)
