@@ -1,4 +1,4 @@
-"""Splits of labelled clips: by speaker, so that a figure speaks of people whom the model has not heard."""
+"""Splits of labelled clips by speaker or by take, so that a model is tested on people whom it was not trained on."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection

@@ -85,7 +85,7 @@ class Scores:
         return int(np.count_nonzero(self.statistics[:, -1]))
 
     def figure(self) -> float:
-        """Over all replies."""
+        """The figure over all replies."""
         return float(self.combine(self.statistics.sum(axis=0)))
 
     def draws(self, groups: Sequence[str], draws: int = DRAWS, seed: int = 0) -> np.ndarray:

@@ -6,13 +6,13 @@ from transformers import Trainer
 
 def mean_over_update(trainer: Trainer, losses: torch.Tensor, num_items_in_batch=None) -> torch.Tensor:
     r"""
-    The part of a batch in the mean loss over all items of one update.
+    Sums the losses of a batch and divides by the items of the whole update. Return it from `compute_loss`: the update
+    is then that of one big batch, however its rows are dealt to processes and to accumulated batches.
 
-    Call it at the end of `compute_loss`, so that one update means the same however its rows are dealt to processes
-    and to accumulated batches. `transformers.Trainer` counts the labels other than -100 over the accumulated batches,
-    and with `average_tokens_across_devices` over all processes. It sums the gradients of accumulated batches and
-    averages those of processes. Where the model's `forward` takes no further keyword arguments it counts nothing, and
-    divides the loss by the number of accumulated batches itself.
+    What `transformers.Trainer` does: it counts the labels other than -100 over the accumulated batches, and with
+    `average_tokens_across_devices` over all processes too. It sums the gradients of accumulated batches and averages
+    those of processes. If the model's `forward` takes no further keyword arguments, it counts nothing and divides the
+    loss by the number of accumulated batches itself.
 
     Args:
         trainer (`Trainer`): Whose `compute_loss` it is.

@@ -70,7 +70,7 @@ class HeldOutArguments:
 
 @dataclass
 class StartArguments:
-    """What the extractor is before training; the same for all folds."""
+    """What the extractor starts from; the same for all folds."""
 
     extractor: str | None = field(default=None, metadata={"help": "Trained extractor to go on with; else begun anew."})
     word_steps: int = field(
@@ -103,7 +103,7 @@ class LearningArguments:
 
 @dataclass
 class ChoiceArguments:
-    """Settings to choose from."""
+    """Files of settings to choose from, and how the choice is made."""
 
     choose_from: list[str] = field(
         default_factory=list,
@@ -142,6 +142,6 @@ class ExtractorArguments:
             )
 
     def within(self, folder: str) -> "ExtractorArguments":
-        """The same with `folder` below the output directory in its place."""
+        """These arguments for a training that writes into `folder` below the output directory."""
         output_dir = str(Path(self.training.output_dir) / folder)
         return replace(self, training=replace(self.training, output_dir=output_dir))

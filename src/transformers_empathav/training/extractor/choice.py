@@ -1,4 +1,4 @@
-"""Choosing settings of the extractor by the speakers of its training side, before those of the test side are heard."""
+"""Choosing settings of the extractor by the speakers of the training side alone."""
 
 import json
 import logging

@@ -41,7 +41,7 @@ def cross_validated_recall(
     learner: ExtractorLearner, arguments: ExtractorArguments, items: list[dict], folds: int
 ) -> float:
     """
-    UAR pooled over `folds` trainings, of which none hears the speakers that it is tested on. No checkpoint is written.
+    UAR pooled over `folds` trainings on `items`, each tested on the speakers that it was not trained on.
     """
     targets, scores = [], []
     for held_out in group_folds(items, folds):

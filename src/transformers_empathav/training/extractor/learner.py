@@ -1,4 +1,4 @@
-"""Training an extractor on clips, as often as folds and choices ask for it, each time from the same start."""
+"""Training an extractor on labelled clips, once for each fold and choice, each time from the same start."""
 
 import logging
 from dataclasses import replace
@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 class ExtractorLearner:
     r"""
-    Trains the extractor of a model. Each training begins where the first one began, so none knows the clips of
-    another.
+    Trains the extractor of a model again and again. Each training starts from the same weights, so it has seen none of
+    the clips of another one.
 
     Args:
         model ([`EmpathAVForCausalLM`]): Its extractor is begun anew, or is the trained one that `start` names.
@@ -40,6 +40,8 @@ class ExtractorLearner:
         self.module = EmotionTraining(model)
         if arguments.start.extractor is not None:
             load_part(model, "extractor", arguments.start.extractor)
+            if arguments.start.word_steps:
+                logger.warning(f"word_steps is not used: {arguments.start.extractor} keeps what it has learned.")
         else:
             renew_part(model, "extractor", processor.tokenizer)
             self.module.start_at_labels()

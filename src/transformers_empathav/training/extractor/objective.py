@@ -88,9 +88,8 @@ class EmotionTraining(nn.Module):
     @torch.no_grad()
     def start_at_labels(self):
         """
-        Scales up the output projection, and moves its anchor to the mean of the labels' embeddings. Call once before
-        the first training: a fresh extractor returns nearly the same vector for every clip, a comma, from which the
-        language model learns to name no emotion.
+        Scales up the output projection and moves its anchor to the mean of the labels' embeddings. Call once before
+        training a fresh extractor, which otherwise returns nearly the same vector for every clip.
         """
         middle = self.words.mean(dim=0)
         self.extractor.open()
