@@ -54,7 +54,7 @@ def test_every_test_that_watches_a_hook_exists():
 def test_every_file_that_a_page_names_exists():
     package, missing = ROOT / "src" / "transformers_empathav", []
     places = [ROOT, package, ROOT / "tests", package / "modeling", package / "processing"]
-    places += [ROOT / "recipes" / "configs", ROOT / "recipes" / "accelerate_configs", ROOT / "checkpoints/smollm2-135m"]
+    places += [ROOT / "recipes/configs", ROOT / "recipes/accelerate_configs", ROOT / "checkpoints/smollm2-135m"]
     for page in sorted((ROOT / "docs").rglob("*.md")):
         for name in re.findall(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|yaml|sh))`", page.read_text(encoding="utf-8")):
             if not name.startswith("trl/") and not any((place / name).exists() for place in places):
