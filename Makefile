@@ -6,7 +6,7 @@ CHECKPOINT := build/smollm2-135m
 EXTRAS := face,train,eval,app,assemble,remote,dev,docs
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup checkpoint demo test bench docs style tiny
+.PHONY: setup checkpoint demo test test-newest test-lowest bench docs style tiny
 
 setup: $(BIN)/.ready
 
@@ -26,6 +26,14 @@ demo: checkpoint
 
 test: checkpoint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The suite in an environment of its own: build/newest with what pip finds, build/lowest with the floors of setup.py.
+# PYTHON=python3.13 make test-newest takes another Python. What torch brings along for CUDA may be gigabytes.
+test-newest test-lowest: test-%: checkpoint
+	$(PYTHON) -m venv build/$*
+	build/$*/bin/python -m pip install --quiet -c constraints-$*.txt torch
+	build/$*/bin/python -m pip install --quiet -c constraints-$*.txt -e ".[$(EXTRAS)]"
+	build/$*/bin/python -m pytest -n 2 --dist loadfile
 
 bench: checkpoint
 	for file in $(filter-out benchmarks/ablate_compressor.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
