@@ -200,7 +200,7 @@ class Responder:
             raise ValueError(
                 f"The memory holds {len(memory)} conversations and a turn belongs to one: use memory.select."
             )
-        self.model.model.compressor.check(memory)
+        self.model.model.check_memory(memory)
 
     def _write(self, inputs, memory, max_new_tokens: int, options: dict) -> str:
         """The reply. Where the model writes white space alone it must go on, and in a third try it samples."""
