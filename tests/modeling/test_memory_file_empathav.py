@@ -341,9 +341,7 @@ def write_too_much(memory, folder, outcome):
 
 def test_a_full_disk_is_an_oserror_and_leaves_the_old_memory(saved, model, processor):
     before, outcome = (saved / MEMORY_FILE).read_bytes(), PROCESSES.SimpleQueue()
-    more = model.compress(
-        **processor.encode_history([user("More")]), memory=ConversationMemory.from_pretrained(saved)
-    )
+    more = model.compress(**processor.encode_history([user("More")]), memory=ConversationMemory.from_pretrained(saved))
     writer = PROCESSES.Process(target=write_too_much, args=(more, saved, outcome))
     writer.start()
     is_oserror, line = outcome.get()

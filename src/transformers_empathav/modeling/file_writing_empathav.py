@@ -36,7 +36,7 @@ def write_file(path: str | os.PathLike, data: bytes):
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise OSError(
-                error.errno, f"{path} could not be written ({error.strerror}): make room, or write elsewhere"
+                error.errno, f"{path} could not be written ({error.strerror}): check disk and permissions"
             ) from error
         raise
 

@@ -103,8 +103,8 @@ def write_memory(
         if found is not None and found != known:
             if known is not None or must_be_new:
                 raise ValueError(
-                    f"{path} was written by someone else meanwhile, and this memory lacks what was said there: nothing "
-                    "was replaced. Load it again and add this exchange, or save to another directory."
+                    f"{path} was written by someone else meanwhile, and this memory lacks what was said there: "
+                    "nothing was replaced. Read it again and add this exchange, or save to another directory."
                 )
             logger.warning(f"{path} is replaced by a memory that was not read from it.")
         write_file(path, data)
