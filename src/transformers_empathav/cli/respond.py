@@ -74,7 +74,7 @@ def read_history(path: Path) -> list[dict]:
         if line.strip():
             try:
                 message = json.loads(line.decode("utf-8"))
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            except (ValueError, RecursionError) as error:  # also of an integer of thousands of digits, and of [[[[...
                 raise ValueError(
                     f"{path}, line {number} is not JSON in UTF-8 ({error}): write one message such as "
                     '{"role": "user", "content": "Hello"} on each line.'
