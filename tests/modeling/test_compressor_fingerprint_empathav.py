@@ -102,8 +102,18 @@ def test_changed_weights_have_another_fingerprint_and_it_is_the_one_they_are_sav
         old.compress(**hi, memory=memory)
 
 
-def test_weights_that_are_loaded_without_a_training_are_noticed(loaded, processor, hi, folder):
-    loaded.load_state_dict(tiny_model(processor, seed=1).state_dict())
+def load_others(model, other):
+    model.load_state_dict(other.state_dict())
+
+
+def take_a_part(model, other):
+    model.model.compressor.readouts = other.model.compressor.readouts
+
+
+@pytest.mark.parametrize("change", [load_others, take_a_part])
+def test_weights_that_change_without_a_training_are_noticed(change, loaded, processor, hi, folder):
+    assert loaded.compress(**hi).fingerprint == fingerprint_of(folder)
+    change(loaded, tiny_model(processor, seed=1))
     assert loaded.compress(**hi).fingerprint not in (None, fingerprint_of(folder))
 
 

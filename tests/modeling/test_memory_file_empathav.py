@@ -1,5 +1,6 @@
 """The file of a memory: it is checked, writers do not undo each other, and a kill leaves one of two versions."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -139,6 +140,16 @@ def test_settings_that_are_none_are_refused(metadata, said, saved):
     as_format_2(saved, metadata)
     with pytest.raises(ValueError, match=said):
         ConversationMemory.from_pretrained(saved)
+    refused(saved)
+
+
+@pytest.mark.parametrize("size", [2**70, 2**63 - 1, 2**62])
+def test_sizes_that_no_tensor_has_are_refused(size, saved):
+    """`vectors` of so many numbers and no byte: whatever the libraries raise."""
+    path = saved / MEMORY_FILE
+    header = {"vectors": {"dtype": "F32", "shape": [0, size, size], "data_offsets": [0, 0]}}
+    text = json.dumps(header | {"__metadata__": metadata_of(saved)}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
     refused(saved)
 
 

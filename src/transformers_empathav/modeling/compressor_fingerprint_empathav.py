@@ -18,7 +18,7 @@ class WeightsFingerprint:
     def __init__(self):
         self.known: str | None = None
         self.digest: str | None = None  # of the weights that `known` is the fingerprint of; computed when needed
-        self.versions: list[int] | None = None
+        self.versions: list[tuple[int, int]] | None = None
         self.trained = False
 
     def claim(self, weights: dict[str, torch.Tensor], fingerprint: str | None):
@@ -43,9 +43,9 @@ class WeightsFingerprint:
         return self.known
 
 
-def versions_of(weights: dict[str, torch.Tensor]) -> list[int]:
-    """How often each tensor was changed in place, as torch counts; loading and casting do not count."""
-    return [0 if tensor.is_inference() else tensor._version for tensor in weights.values()]
+def versions_of(weights: dict[str, torch.Tensor]) -> list[tuple[int, int]]:
+    """Which tensors there are, and how often each was changed in place, as torch counts; a cast does not count."""
+    return [(id(tensor), 0 if tensor.is_inference() else tensor._version) for tensor in weights.values()]
 
 
 def digest_of(weights: dict[str, torch.Tensor]) -> str | None:
@@ -64,4 +64,9 @@ def digest_of(weights: dict[str, torch.Tensor]) -> str | None:
 
 def fingerprinted_weights(compressor: nn.Module, embeddings: nn.Module) -> dict[str, torch.Tensor]:
     """What the memories of a compressor depend on: its weights, and the embeddings that it reads."""
-    return {**compressor.state_dict(), "embeddings": embeddings.weight}
+    return {**compressor.state_dict(keep_vars=True), "embeddings": embeddings.weight}
+
+
+def are_trained(weights: dict[str, torch.Tensor]) -> bool:
+    """Whether a training changes any of the weights."""
+    return any(tensor.requires_grad for tensor in weights.values())

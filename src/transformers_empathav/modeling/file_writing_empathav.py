@@ -65,10 +65,11 @@ def locked(directory: str | os.PathLike):
     """
     try:
         import fcntl
-    except ImportError:
+
+        handle = os.open(directory, os.O_RDONLY)
+    except (ImportError, PermissionError):
         yield False
         return
-    handle = os.open(directory, os.O_RDONLY)
     try:
         yield _lock(fcntl, handle, directory)
     finally:

@@ -8,7 +8,7 @@ from transformers import AutoModel, Cache, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
-from .compressor_fingerprint_empathav import WeightsFingerprint, digest_of, fingerprinted_weights
+from .compressor_fingerprint_empathav import WeightsFingerprint, are_trained, digest_of, fingerprinted_weights
 from .configuration_empathav import EmpathAVConfig
 from .conversation_memory_empathav import ConversationMemory
 from .emotion_extractor_empathav import AudioVisualEmotionExtractor
@@ -82,8 +82,8 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
     def train(self, mode: bool = True):
         """As in torch, but parts without trainable parameters stay in evaluation mode, without dropout."""
         super().train(mode)
-        if mode and self.trains_compressor():
-            self.fingerprint.begin_training(self.fingerprinted_weights())
+        if mode and are_trained(weights := self.fingerprinted_weights()):
+            self.fingerprint.begin_training(weights)
         for part in (self.extractor, self.extractor.audio_tower, self.extractor.vision_tower, self.compressor):
             if not any(parameter.requires_grad for parameter in part.parameters()):
                 part.eval()
@@ -93,17 +93,11 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
         """What memories depend on, see [`fingerprinted_weights`]."""
         return fingerprinted_weights(self.compressor, self.get_input_embeddings())
 
-    def trains_compressor(self) -> bool:
-        """Whether a training changes what the memories depend on."""
-        parameters = (*self.compressor.parameters(), self.get_input_embeddings().weight)
-        return any(parameter.requires_grad for parameter in parameters)
-
     def compressor_fingerprint(self) -> str | None:
         """Fingerprint that memories made now carry; `None` during a training that changes it from step to step."""
-        if self.training and self.trains_compressor():
-            self.config.compressor_fingerprint = None
-        else:
-            self.config.compressor_fingerprint = self.fingerprint.get(self.fingerprinted_weights())
+        weights = self.fingerprinted_weights()
+        changing = self.training and are_trained(weights)
+        self.config.compressor_fingerprint = None if changing else self.fingerprint.get(weights)
         return self.config.compressor_fingerprint
 
     def check_memory(self, memory: ConversationMemory | None):
