@@ -137,7 +137,11 @@ def test_keys_that_nothing_reads_are_said(monkeypatch):
         ({"role": "user", "content": [{"type": "video", "path": "x.mp4", "fps": 3}]}, "with 'fps', which is not read"),
         ({"role": "user", "content": [{"type": "audio", "path": None}]}, "'audio' with 0 sources"),
         ({"role": "user", "content": [{"type": "video", "path": "x", "bytes": b"x"}]}, "'video' with 2 sources"),
-        ({"role": "user", "content": [{"type": "audio", "audio": {"text": "x"}}]}, "keys 'text': give one of 'array'"),
+        (
+            {"role": "user", "content": [{"type": "audio", "audio": {"text": "x"}}]},
+            "^Message 1 has a clip with the keys 'text': give one of",
+        ),
+        ({"role": "user", "content": [{"type": "audio", "audio": {}}]}, "^Message 1 has a clip with the keys -: give"),
         ({"role": "system", "content": [{"type": "audio", "path": "x"}]}, "system message with a clip"),
     ],
 )

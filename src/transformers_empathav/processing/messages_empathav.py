@@ -166,7 +166,8 @@ def parse_part(part: Mapping, name: str) -> str | MediaPart:
             f"{name} has a part of type {kind!r} with {len(sources)} sources: give exactly one of "
             f"{', '.join(SOURCE_KEYS[kind])}."
         )
-    clip = media_part(kind, sources[0], part.get("audio") if kind == "video" else None, part.get("sampling_rate"))
+    sound = part.get("audio") if kind == "video" else None
+    clip = media_part(kind, sources[0], sound, part.get("sampling_rate"), name)
     for source in (clip.source, clip.sound):
         if isinstance(source, str) and not is_file_name(source):
             raise ValueError(f"{name} has a clip with a name that no file can have: check its encoding.")
@@ -189,14 +190,14 @@ def is_file_name(text: str) -> bool:
     return "\0" not in text
 
 
-def media_part(kind: str, source, sound=None, sampling_rate: int | None = None) -> MediaPart:
+def media_part(kind: str, source, sound=None, sampling_rate: int | None = None, name: str = "The call") -> MediaPart:
     """Makes a [`MediaPart`]; source and sound may be dictionaries as `datasets` decodes them."""
-    source, source_rate = unwrap(source)
-    sound, sound_rate = unwrap(sound)
+    source, source_rate = unwrap(source, name)
+    sound, sound_rate = unwrap(sound, name)
     return MediaPart(kind, source, sound, sound_rate or source_rate or sampling_rate)
 
 
-def unwrap(source) -> tuple:
+def unwrap(source, name: str) -> tuple:
     """
     Takes source (array, bytes or path) and sampling rate out of a dictionary of `datasets`; others stay as they are.
     """
@@ -205,7 +206,10 @@ def unwrap(source) -> tuple:
     for key in ("array", "bytes", "path"):
         if source.get(key) is not None:
             return source[key], source.get("sampling_rate")
-    raise ValueError(f"A clip has the keys {', '.join(map(repr, source))}: give one of 'array', 'bytes' or 'path'.")
+    keys = ", ".join(map(shown, list(source)[:5]))
+    raise ValueError(
+        f"{name} has a clip with the keys {keys or 'of nothing'}: give one of 'array', 'bytes' or 'path'."
+    )
 
 
 def pair_streams(videos, audio, sampling_rate: int | None) -> list[MediaPart]:
