@@ -207,9 +207,7 @@ def unwrap(source, name: str) -> tuple:
         if source.get(key) is not None:
             return source[key], source.get("sampling_rate")
     keys = ", ".join(map(shown, list(source)[:5]))
-    raise ValueError(
-        f"{name} has a clip with the keys {keys or 'of nothing'}: give one of 'array', 'bytes' or 'path'."
-    )
+    raise ValueError(f"{name} has a clip with the keys {keys or '-'}: give one of 'array', 'bytes' or 'path'.")
 
 
 def pair_streams(videos, audio, sampling_rate: int | None) -> list[MediaPart]:
