@@ -238,6 +238,28 @@ def test_a_memory_that_was_never_there_replaces_one_aloud_or_not_at_all(memory, 
     assert len(said) == 1 and "is replaced" in said[0]
 
 
+def test_a_link_is_followed_and_stays_one(memory, saved, tmp_path_factory, model, processor):
+    link = tmp_path_factory.mktemp("link") / MEMORY_FILE
+    link.symlink_to(saved / MEMORY_FILE)
+    for _ in range(2):
+        memory = model.compress(**processor.encode_history([user("More")]), memory=memory)
+        memory.save_pretrained(link.parent)
+    assert link.is_symlink() and ConversationMemory.from_pretrained(saved).num_utterances == 6
+
+
+def test_a_lock_ends_with_its_block_though_a_fork_has_its_handle(saved, monkeypatch):
+    monkeypatch.setattr(file_writing_empathav, "PATIENCE", 0.05)
+    with locked(saved):
+        child = PROCESSES.Process(target=time.sleep, args=(30,))
+        child.start()
+    try:
+        with locked(saved) as alone:
+            assert alone
+    finally:
+        child.kill()
+        child.join()
+
+
 def add(model, processor, folder, name, begin, attempts, outcome):
     """A writer: reads, waits for the others, adds an utterance and writes; and tries again if told to."""
     for attempt in range(attempts):

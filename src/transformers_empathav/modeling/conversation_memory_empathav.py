@@ -239,8 +239,9 @@ class ConversationMemory:
             check_values(tensors, self.vectors_per_utterance)
         except ValueError as error:
             raise ValueError(f"The memory was not saved ({error}): compress the conversation again.") from None
-        path = Path(save_directory) / MEMORY_FILE
-        name, settings = os.path.realpath(path), {name: getattr(self, name) for name in SETTINGS}
+        path, settings = Path(save_directory) / MEMORY_FILE, {name: getattr(self, name) for name in SETTINGS}
+        name = os.path.realpath(path)
+        path = Path(name) if path.is_symlink() else path  # where it points to, not the link, is replaced
         written = write_memory(path, tensors, settings, self.files.get(name), must_be_new)
         object.__setattr__(self, "files", {**self.files, name: written})
 

@@ -70,13 +70,18 @@ def locked(directory: str | os.PathLike):
     except (ImportError, PermissionError):
         yield False
         return
+    held = False
     try:
-        yield _lock(fcntl, handle, directory)
+        held = take_lock(fcntl, handle, directory)
+        yield held
     finally:
+        if held:
+            fcntl.flock(handle, fcntl.LOCK_UN)  # closing is not enough where a fork has the handle, too
         os.close(handle)
 
 
-def _lock(fcntl, handle: int, directory: str | os.PathLike) -> bool:
+def take_lock(fcntl, handle: int, directory: str | os.PathLike) -> bool:
+    """Waits for the lock, and says whether there is one."""
     until = time.monotonic() + PATIENCE
     while True:
         try:
