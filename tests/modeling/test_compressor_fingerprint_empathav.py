@@ -158,3 +158,24 @@ def test_weights_without_values_leave_it(folder):
     model.train()
     model.eval()
     assert model.model.compressor_fingerprint() == fingerprint_of(folder)
+
+
+def test_an_adapter_that_changes_the_compressor_is_another_checkpoint(loaded, hi, folder, tmp_path):
+    peft = pytest.importorskip("peft")
+    lora = peft.LoraConfig(
+        target_modules=r"model\.language_model\..*\.q_proj", modules_to_save=["compressor.embedding_projection"]
+    )
+    adapted = peft.get_peft_model(loaded, lora)
+    adapted.train()
+    with torch.no_grad():
+        loaded.model.compressor.embedding_projection.modules_to_save["default"].linear.weight.add_(1)
+    adapted.eval()
+    memory = loaded.compress(**hi)
+    adapted.save_pretrained(tmp_path / "adapter")
+    assert memory.fingerprint not in (None, fingerprint_of(folder))
+    again = EmpathAVForCausalLM.from_pretrained(tmp_path / "adapter")
+    assert again.compress(**hi, memory=memory).fingerprint == memory.fingerprint
+    merged = adapted.merge_and_unload()
+    assert merged.compress(**hi, memory=memory).fingerprint == memory.fingerprint
+    with pytest.raises(ValueError, match="another checkpoint"):
+        EmpathAVForCausalLM.from_pretrained(folder).compress(**hi, memory=memory)

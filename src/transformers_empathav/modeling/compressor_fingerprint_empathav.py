@@ -1,9 +1,14 @@
 """The fingerprint of a compressor, by which it recognises its memories, also after a training."""
 
 import hashlib
+import re
 
 import torch
 from torch import nn
+
+
+# How PEFT names a module that is trained whole beside LoRA.
+TRAINED_BESIDES = r"\.modules_to_save\.[^.]+\."
 
 
 class WeightsFingerprint:
@@ -63,8 +68,18 @@ def digest_of(weights: dict[str, torch.Tensor]) -> str | None:
 
 
 def fingerprinted_weights(compressor: nn.Module, embeddings: nn.Module) -> dict[str, torch.Tensor]:
-    """What the memories of a compressor depend on: its weights, and the embeddings that it reads."""
-    return {**compressor.state_dict(keep_vars=True), "embeddings": embeddings.weight}
+    """
+    What the memories of a compressor depend on: its weights, those that an adapter has in place of its own, and the
+    embeddings that it reads.
+    """
+    weights = compressor.state_dict(keep_vars=True).items()
+    used = {re.sub(TRAINED_BESIDES, ".", name): tensor for name, tensor in weights if ".original_module." not in name}
+    return {**used, "embeddings": embeddings.weight}
+
+
+def is_adapted(compressor: nn.Module) -> bool:
+    """Whether an adapter has weights in place of the compressor's own."""
+    return any(re.search(TRAINED_BESIDES, name) for name in compressor.state_dict())
 
 
 def are_trained(weights: dict[str, torch.Tensor]) -> bool:

@@ -8,7 +8,13 @@ from transformers import AutoModel, Cache, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
-from .compressor_fingerprint_empathav import WeightsFingerprint, are_trained, digest_of, fingerprinted_weights
+from .compressor_fingerprint_empathav import (
+    WeightsFingerprint,
+    are_trained,
+    digest_of,
+    fingerprinted_weights,
+    is_adapted,
+)
 from .configuration_empathav import EmpathAVConfig
 from .conversation_memory_empathav import ConversationMemory
 from .emotion_extractor_empathav import AudioVisualEmotionExtractor
@@ -38,7 +44,7 @@ class EmpathAVPreTrainedModel(PreTrainedModel):
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.freeze_encoders()  # loading makes every weight trainable
         for module in model.modules():
-            if isinstance(module, EmpathAVModel):
+            if isinstance(module, EmpathAVModel) and not is_adapted(module.compressor):
                 module.fingerprint.claim(module.fingerprinted_weights(), model.config.compressor_fingerprint)
         return loaded
 
