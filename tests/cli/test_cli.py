@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from clips import write_clip
-from helpers import relative_error, wake
+from command import SHORT, answered, contents, refused, respond
+from helpers import relative_error
 from transformers_empathav import EMOTION_LABELS, ConversationMemory
 from transformers_empathav.cli import app
 from transformers_empathav.testing.tiny import tiny_model, tiny_processor
@@ -27,15 +28,6 @@ SCHEMA = {
     "memory": dict.fromkeys(("utterances", "vectors", "bytes", "merged_utterances"), int),
     "seconds": dict.fromkeys(("load", "media", "transcribe", "compress", "generate"), float),
 }
-SHORT = ("--max-new-tokens", "8")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory, processor) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    wake(tiny_model(processor)).save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -58,25 +50,6 @@ def media(tmp_path_factory) -> dict[str, Path]:
     return files
 
 
-def respond(*arguments):
-    return CliRunner().invoke(app, ["respond", *map(str, arguments), *SHORT])
-
-
-def answered(*arguments) -> dict:
-    result = respond(*arguments, "--json")
-    assert result.exit_code == 0, result.stderr
-    return json.loads(result.stdout)
-
-
-def refused(*arguments) -> str:
-    """The one line on standard error of a call that must fail."""
-    result = respond(*arguments)
-    assert result.exit_code == 2, (result.stdout, result.stderr, result.exception)
-    assert result.stdout == ""
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    return line
-
-
 def check_schema(value, schema=SCHEMA):
     if isinstance(schema, dict):
         assert value.keys() == schema.keys()
@@ -84,10 +57,6 @@ def check_schema(value, schema=SCHEMA):
             check_schema(value[key], schema[key])
     else:
         assert type(value) is schema
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 # What it prints

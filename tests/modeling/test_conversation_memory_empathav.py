@@ -1,5 +1,6 @@
 """ConversationMemory as a value: saved, reloaded, selected, and refused when it is broken."""
 
+import errno
 from dataclasses import replace
 
 import pytest
@@ -89,10 +90,10 @@ def test_saving_again_replaces_the_file_in_one_step(memory, tmp_path, monkeypatc
     before = (tmp_path / MEMORY_FILE).read_bytes()
 
     def fail(*args, **kwargs):
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("transformers_empathav.modeling.conversation_memory_empathav.save_file", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="could not be written .No space left on device."):
         memory.save_pretrained(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [MEMORY_FILE]
     assert (tmp_path / MEMORY_FILE).read_bytes() == before

@@ -1,5 +1,8 @@
 """A budget merges the oldest utterances: nothing is lost, and how the reading was cut does not matter."""
 
+import random
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,6 +10,7 @@ from helpers import assistant, encode, relative_error, user
 from transformers_empathav import ConversationMemory
 from transformers_empathav.modeling.conversation_memory_empathav import ROLES
 from transformers_empathav.modeling.memory_budget_empathav import length_within, merge_oldest
+from transformers_empathav.modeling.state_space_empathav import StateSpaceState
 
 
 TURNS = [(user if index % 3 else assistant)(f"utterance {index}") for index in range(23)]
@@ -97,3 +101,81 @@ def test_the_processor_leaves_the_places_that_the_memory_will_need(model, proces
 def test_a_budget_for_less_than_two_utterances_is_refused(model):
     with pytest.raises(ValueError, match="max_vectors=3"):
         model.empty_memory(max_vectors=3)
+
+
+@pytest.mark.parametrize("budget", [-1, 0, True, 4.0, "8", 10**30, float("nan")])
+def test_what_is_no_number_of_vectors_is_no_budget(model, processor, budget):
+    memory = model.compress(**processor.encode_history(TURNS))
+    for make in (lambda: model.empty_memory(max_vectors=budget), lambda: replace(memory, max_vectors=budget)):
+        with pytest.raises(ValueError, match=f"max_vectors={budget!r}".replace("+", r"\+")) as error:
+            make()
+        assert "\n" not in str(error.value)
+
+
+def test_a_budget_holds_from_the_moment_it_is_set(model, processor, budgeted):
+    unlimited = model.compress(**processor.encode_history(TURNS))
+    limited, whole = replace(unlimited, max_vectors=BUDGET), model.compress(
+        **processor.encode_history(TURNS), memory=budgeted
+    )  # fmt: skip
+    assert limited.num_vectors == limited.length_after(0, 0) <= BUDGET < unlimited.num_vectors == 2 * len(TURNS)
+    assert torch.equal(limited.vectors, whole.vectors) and torch.equal(limited.spans(), whole.spans())
+    tighter = replace(limited, max_vectors=BUDGET // 2)
+    assert tighter.num_vectors == tighter.length_after(0, 0) <= BUDGET // 2
+    assert tighter.num_utterances == len(TURNS) == int(tighter.spans().sum())
+
+
+def test_a_file_longer_than_its_budget_is_merged_when_it_is_read(model, processor, tmp_path):
+    memory = model.compress(**processor.encode_history(TURNS))
+    object.__setattr__(memory, "max_vectors", BUDGET)  # as versions did whose budget held from the next utterance on
+    memory.save_pretrained(tmp_path)
+    reloaded = ConversationMemory.from_pretrained(tmp_path)
+    assert reloaded.num_vectors == reloaded.length_after(0, 0) <= BUDGET
+    assert reloaded.num_utterances == len(TURNS)
+
+
+def blank(rows: int, size: int, max_vectors: int | None) -> ConversationMemory:
+    """Memories without an utterance, of a compressor that there is not."""
+    state = StateSpaceState(torch.zeros(1, rows, 2, 1), torch.zeros(1, rows, 1, 1, 1))
+    return ConversationMemory.empty(state, 3, torch.float32, vectors_per_utterance=size, max_vectors=max_vectors)
+
+
+def read(memory: ConversationMemory, vectors: list[torch.Tensor], roles: list[torch.Tensor]) -> ConversationMemory:
+    """The memory with further vectors of each row, whole utterances or not."""
+    counts = torch.tensor([len(row) for row in vectors])
+    return memory.append(torch.cat(vectors), torch.cat(roles), counts, memory.state, memory.unfinished)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_predicted_and_held_lengths_agree_however_the_reading_was_cut(seed):
+    """Vectors come in pieces of any length, which may end within an utterance; budgets are no round numbers."""
+    draw = random.Random(seed)
+    size, rows = draw.randint(1, 4), draw.randint(1, 3)
+    budget = draw.randint(2 * size, 12 * size)
+    whole = [torch.randn(size * draw.randint(0, 40), 3, generator=torch.manual_seed(seed)) for _ in range(rows)]
+    roles = [torch.randint(1, 4, (len(row) // size,)).repeat_interleave(size).to(torch.int8) for row in whole]
+    at_once = read(blank(rows, size, budget), whole, roles)
+    later = replace(read(blank(rows, size, None), whole, roles), max_vectors=budget)
+    memory, done = blank(rows, size, budget), [0] * rows
+    while any(place < len(row) for place, row in zip(done, whole)):
+        until = [min(place + draw.randint(0, 5 * size), len(row)) for place, row in zip(done, whole)]
+        memory = read(memory, *([row[a:b] for row, a, b in zip(given, done, until)] for given in (whole, roles)))
+        done = until
+        assert memory.lengths.tolist() == [length_within(place, size, budget) for place in done]
+        assert memory.lengths.tolist() == [memory.length_after(row, 0) for row in range(rows)]
+        assert max(memory.lengths.tolist()) <= budget
+        more = [draw.randint(0, 30) for _ in range(rows)]
+        added = [torch.zeros(size * count, 3) for count in more]
+        grown = read(memory, added, [torch.ones(len(row), dtype=torch.int8) for row in added])
+        assert grown.lengths.tolist() == [memory.length_after(row, count) for row, count in enumerate(more)]
+    for other in (at_once, later):
+        for name in ("vectors", "turns", "roles", "lengths"):
+            assert torch.equal(getattr(memory, name), getattr(other, name)), name
+    assert memory.num_utterances == sum(len(row) // size for row in whole)
+    narrower = replace(memory, max_vectors=draw.randint(2 * size, budget))
+    assert narrower.lengths.tolist() == [narrower.length_after(row, 0) for row in range(rows)]
+    assert narrower.num_utterances == memory.num_utterances
+
+
+def test_rows_that_are_chosen_leave_no_padding(model, processor):
+    memory = model.compress(**processor.encode_history([TURNS, TURNS[:2]])).select(torch.tensor([1]))
+    assert memory.vectors.shape[1] == memory.num_vectors == 4

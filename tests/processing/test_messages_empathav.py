@@ -15,6 +15,9 @@ from transformers_empathav.processing.messages_empathav import (
 
 
 LABELS = ["happy", "sad"]
+NESTED = []
+for _ in range(100_000):
+    NESTED = [NESTED]
 
 
 def parse(message):
@@ -104,6 +107,21 @@ def test_keys_that_nothing_reads_are_said(monkeypatch):
         ({"role": "User", "content": "hi"}, "unknown role 'User'"),
         ({"role": "user", "content": "hi", "emotion": "bored"}, "unknown emotion 'bored': use one of happy, sad"),
         ({"role": "user", "content": "hi", "emotion": 1}, "unknown emotion 1"),
+        ({"role": {"a": 1}, "content": "hi"}, "unknown role of type dict"),
+        ({"role": "\ud800", "content": "hi"}, r"unknown role '.ud800'"),
+        ({"role": "x" * 10_000, "content": "hi"}, "unknown role 'x{60}...'"),
+        ({"role": 10**5000, "content": "hi"}, "unknown role of type int"),
+        ({"role": NESTED, "content": "hi"}, "unknown role of type list"),
+        ({"role": "user", "content": "hi", "emotion": ["sad"]}, "unknown emotion of type list"),
+        ({"role": "user", "content": "hi", "speaker": "\ud800"}, "a speaker that is not valid Unicode"),
+        ({"role": "user", "content": "\udfff"}, "text that is not valid Unicode"),
+        ({"role": "user", "content": NESTED}, "part of Python type list"),
+        ({"role": "user", "content": [{"type": {"a": 1}, "text": "x"}]}, "unknown type of type dict"),
+        ({"role": "user", "content": [{"type": ["text"], "text": "x"}]}, "unknown type of type list"),
+        ({"role": "user", "content": [{"type": "\x1b[31m"}]}, r"unknown type '.x1b\[31m'"),
+        ({"role": "user", "content": [{"type": "text", "text": "x", "\x1b": 1}]}, r"with '.x1b'"),
+        ({"role": "user", "content": [{"type": "audio", "path": "\ud800.wav"}]}, "a name that no file can have"),
+        ({"role": "user", "content": [{"type": "audio", "audio": {"path": "a\0.wav"}}]}, "a name that no file can"),
         ({"role": "user", "content": "hi", "speaker": 3}, "speaker of type int"),
         ({"role": "user"}, "content of type NoneType"),
         ({"role": "user", "content": None}, "content of type NoneType"),
@@ -119,7 +137,11 @@ def test_keys_that_nothing_reads_are_said(monkeypatch):
         ({"role": "user", "content": [{"type": "video", "path": "x.mp4", "fps": 3}]}, "with 'fps', which is not read"),
         ({"role": "user", "content": [{"type": "audio", "path": None}]}, "'audio' with 0 sources"),
         ({"role": "user", "content": [{"type": "video", "path": "x", "bytes": b"x"}]}, "'video' with 2 sources"),
-        ({"role": "user", "content": [{"type": "audio", "audio": {"text": "x"}}]}, "keys 'text': give one of 'array'"),
+        (
+            {"role": "user", "content": [{"type": "audio", "audio": {"text": "x"}}]},
+            "^Message 1 has a clip with the keys 'text': give one of",
+        ),
+        ({"role": "user", "content": [{"type": "audio", "audio": {}}]}, "^Message 1 has a clip with the keys -: give"),
         ({"role": "system", "content": [{"type": "audio", "path": "x"}]}, "system message with a clip"),
     ],
 )

@@ -33,7 +33,7 @@ def recall(
     """
     if len(memory) != 1:
         raise ValueError(f"The memory holds {len(memory)} conversations and one is recalled: use memory.select.")
-    model.model.compressor.check(memory)
+    model.model.check_memory(memory)
     tokenizer = processor.tokenizer
     before, after = memory_frame(processor)
     parts = memory.vectors[0].split(window * memory.vectors_per_utterance)

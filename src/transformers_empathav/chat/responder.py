@@ -13,6 +13,7 @@ from transformers.utils import logging
 from ..checkpoint.loading import ASR_FOLDER, load_checkpoint
 from ..modeling.conversation_memory_empathav import ConversationMemory
 from ..modeling.generation_empathav import MEDIA_INPUTS, given_inputs
+from ..modeling.memory_check_empathav import LARGEST, check_budget
 from .transcriber import Transcriber
 
 
@@ -76,11 +77,11 @@ class Responder:
             `""` for none.
         device (`str`, *optional*): CUDA where there is one by default.
         max_vectors (`int`, *optional*):
-            Budget of a memory that has none of its own; half the language model's positions by default. Beyond it the
-            oldest utterances are merged.
+            Budget of every memory, beyond which the oldest utterances are merged. By default each has its own, or
+            half the language model's positions where it has none, or one beyond all positions.
 
     Raises:
-        `ValueError`: the checkpoint is damaged or of another kind of model.
+        `ValueError`: the checkpoint is damaged or of another kind of model, or the budget is none.
         `OSError`: there is no such checkpoint.
     """
 
@@ -94,7 +95,10 @@ class Responder:
         started = perf_counter()
         self.model, self.processor = load_checkpoint(checkpoint, device)
         self.device = self.model.device
-        self.max_vectors = max_vectors or self.processor.tokenizer.model_max_length // 2
+        self.positions = self.processor.tokenizer.model_max_length
+        self.largest_own_budget = 0 if max_vectors is not None else self.positions - 1
+        self.max_vectors = min(self.positions // 2, LARGEST) if max_vectors is None else max_vectors
+        check_budget(self.model.config.memory_tokens_per_utterance, self.max_vectors)
         self.load_seconds = perf_counter() - started
         own = Path(checkpoint) / ASR_FOLDER
         name = asr if asr is not None else str(own) if own.is_dir() else None
@@ -127,10 +131,9 @@ class Responder:
         """
         if not clips and not (text and text.strip()):
             raise ValueError("There is nothing to answer: give a clip, or a text, or both.")
-        positions = self.processor.tokenizer.model_max_length
-        if max_new_tokens >= positions:
+        if max_new_tokens >= self.positions:
             raise ValueError(
-                f"{max_new_tokens} new tokens are more than the {positions} positions of the language model."
+                f"{max_new_tokens} new tokens are more than the {self.positions} positions of the language model."
             )
         self.check_memory(memory)
         older = list(history)
@@ -154,7 +157,7 @@ class Responder:
             inputs = self.processor.apply_chat_template(
                 [*history, {"role": "user", "content": parts}],
                 memory=memory,
-                max_length=positions - max(max_new_tokens, self.processor.reply_tokens),
+                max_length=self.positions - max(max_new_tokens, self.processor.reply_tokens),
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=True,
@@ -176,9 +179,10 @@ class Responder:
         return Reply(text, response, emotion, memory, seconds)
 
     def _with_budget(self, memory: ConversationMemory | None) -> ConversationMemory:
-        """The memory, an empty one for `None`, with a budget where it has none of its own."""
+        """The memory, an empty one for `None`, within its budget or the one that all have here."""
         memory = self.model.empty_memory() if memory is None else memory
-        return memory if memory.max_vectors is not None else replace(memory, max_vectors=self.max_vectors)
+        own = memory.max_vectors is not None and memory.max_vectors <= self.largest_own_budget
+        return memory if own else replace(memory, max_vectors=self.max_vectors)
 
     def _read_history(self, inputs, memory: ConversationMemory | None) -> tuple[ConversationMemory | None, int]:
         """Compresses the history in `inputs`, takes it out of them, and says how many messages it was."""
@@ -200,7 +204,7 @@ class Responder:
             raise ValueError(
                 f"The memory holds {len(memory)} conversations and a turn belongs to one: use memory.select."
             )
-        self.model.model.compressor.check(memory)
+        self.model.model.check_memory(memory)
 
     def _write(self, inputs, memory, max_new_tokens: int, options: dict) -> str:
         """The reply. Where the model writes white space alone it must go on, and in a third try it samples."""

@@ -10,20 +10,24 @@ from rich.table import Table
 from rich.text import Text
 
 from ..modeling.conversation_memory_empathav import ConversationMemory
+from .printable import printable
 from .responder import Reply
 
 
 class Screen:
-    """Prints replies and memories on standard output; `save_picture` writes what was printed as a picture."""
+    """
+    Prints replies and memories on standard output, see [`printable`]; `save_picture` writes what was printed as a
+    picture.
+    """
 
     def __init__(self):
         self.console = Console(record=True)
 
     def heading(self, text: str):
-        self.console.rule(f"[bold]{escape(text)}", align="left")
+        self.console.rule(f"[bold]{escape(printable(text))}", align="left")
 
     def note(self, text: str):
-        self.console.print(f"[italic]{escape(text)}\n")
+        self.console.print(f"[italic]{escape(printable(text, lines=True))}\n")
 
     def memory(self, memory: ConversationMemory, rows: list[dict]):
         """The utterances of a memory, as [`contents`] lists them."""
@@ -31,20 +35,20 @@ class Screen:
         for row in rows:
             last = row["turn"] + row["utterances"] - 1
             turn = str(row["turn"]) if row["utterances"] == 1 else f"{row['turn']}-{last}"
-            table.add_row(turn, row["role"], escape(row.get("text", "")))
+            table.add_row(turn, row["role"], escape(printable(row.get("text", ""))))
         self.console.print(table)
 
     def reply(self, reply: Reply):
         """Transcript, the seven emotions as bars, response, memory and times."""
         print_ = self.console.print
-        print_(f"[dim]heard   [/dim] {escape(reply.transcript) or '(no words)'}")
+        print_(f"[dim]heard   [/dim] {escape(printable(reply.transcript, lines=True)) or '(no words)'}")
         bars = Table.grid(padding=(0, 2))
         for label, score in reply.emotion.items():
             style = "bold" if label == reply.label else "dim"
             bar = ProgressBar(total=1.0, completed=score, width=30)
-            bars.add_row(f"[{style}]{label}[/]", bar, f"[{style}]{score:.2f}[/]")
+            bars.add_row(f"[{style}]{escape(printable(label))}[/]", bar, f"[{style}]{score:.2f}[/]")
         print_(bars)
-        print_(Panel(Text(reply.response), title="response", title_align="left"))
+        print_(Panel(Text(printable(reply.response, lines=True)), title="response", title_align="left"))
         print_("[dim]memory  [/dim] " + size_of(reply.memory))
         print_(
             "[dim]seconds [/dim] " + ", ".join(f"{stage} {took:.2f}" for stage, took in reply.seconds.items()) + "\n"
@@ -52,7 +56,7 @@ class Screen:
 
     def save_picture(self, path: str | os.PathLike, title: str):
         """Writes what was printed as SVG."""
-        self.console.save_svg(str(path), title=title)
+        self.console.save_svg(str(path), title=printable(title))
 
 
 def size_of(memory: ConversationMemory) -> str:

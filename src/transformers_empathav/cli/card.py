@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .shared import say
+
 
 def card(
     checkpoint: Annotated[Path, typer.Argument(help="Directory of a checkpoint, or of an adapter.")],
@@ -35,12 +37,12 @@ def card(
             save_card(made, checkpoint)
         else:
             made.save(output)
-        print(f"Wrote {path}{f' with {facts}' if facts else ''}.")
+        say(f"Wrote {path}{f' with {facts}' if facts else ''}.")
     if problems := card_problems(made):
         raise ValueError(f"{path} is not complete: {'; '.join(problems)}. Edit it, or give --facts and --overwrite.")
     if online:
         made.validate()
-    print(f"{path} is complete{' and accepted by the Hub' if online else ''}.")
+    say(f"{path} is complete{' and accepted by the Hub' if online else ''}.")
 
 
 def facts_beside_trained_parts(checkpoint: Path) -> Path | None:

@@ -50,9 +50,13 @@ def show_emotions(found: "list[ClipEmotion]", labels: Sequence[str]):
     from rich.markup import escape
     from rich.table import Table
 
+    from ..chat.printable import printable
+
     console = Console()
     for clip in found:
-        console.print(f"[bold]{escape(clip.clip)}[/] [dim]({' and '.join(clip.streams)})[/]", soft_wrap=True)
+        console.print(
+            f"[bold]{escape(printable(clip.clip))}[/] [dim]({' and '.join(clip.streams)})[/]", soft_wrap=True
+        )
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         for heading in ("seconds", "emotion", *labels):
             table.add_column(heading, justify="left" if heading == "emotion" else "right", no_wrap=True)

@@ -22,7 +22,7 @@ def respond(
     transcribe: Annotated[bool, typer.Option("--transcribe/--no-transcribe", help="Recognise speech.")] = True,
     max_vectors: Annotated[
         int | None,
-        typer.Option(min=1, help="Budget of a new memory, in vectors; half the model's positions by default."),
+        typer.Option(min=1, help="Budget of the memory, in vectors; its own, or half the model's positions."),
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 96,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -53,9 +53,11 @@ def respond(
         Screen().reply(reply)
     if memory is not None:  # last: a memory that cannot be written takes no reply with it
         try:
-            reply.memory.save_pretrained(memory)
+            reply.memory.save_pretrained(memory, known is None)
         except OSError as error:
             raise OSError(f"--memory {memory} cannot be written ({error}): name a directory where you may.") from None
+        except ValueError as error:
+            raise ValueError(f"--memory {memory} does not hold this exchange: {error}") from None
 
 
 def read_history(path: Path) -> list[dict]:
@@ -72,7 +74,7 @@ def read_history(path: Path) -> list[dict]:
         if line.strip():
             try:
                 message = json.loads(line.decode("utf-8"))
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            except (ValueError, RecursionError) as error:  # also of an integer of thousands of digits, and of [[[[...
                 raise ValueError(
                     f"{path}, line {number} is not JSON in UTF-8 ({error}): write one message such as "
                     '{"role": "user", "content": "Hello"} on each line.'

@@ -1,11 +1,14 @@
 """What all commands share: how they are registered, and how errors end."""
 
 import functools
+import logging
 import sys
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
+
+from ..chat.printable import printable
 
 
 Checkpoint = Annotated[str, typer.Argument(help="Directory of `empathav assemble`, or a Hub id.")]
@@ -23,15 +26,30 @@ def add_command(app: typer.Typer, command: Callable, name: str | None = None):
         try:
             return command(*args, **kwargs)
         except (ValueError, OSError, ImportError) as error:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            lines = [line.strip() for line in str(error).split("\n")]
+            print(f"error: {printable(' '.join(filter(None, lines)))}", file=sys.stderr)
             raise typer.Exit(2) from None
 
     app.command(name)(guarded)
 
 
+def say(text: str):
+    """Prints a result for people, see [`printable`]."""
+    print(printable(text, lines=True))
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats warnings, which may quote file names, as [`printable`] text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), lines=True)
+
+
 def quiet_libraries():
     """Standard output belongs to the result and standard error to what the user must know."""
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    if logging.lastResort is not None:  # what prints the warnings of this package
+        logging.lastResort.setFormatter(PrintableFormatter())

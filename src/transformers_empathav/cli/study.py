@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from .shared import say
+
 
 def study_make(
     results: Annotated[list[Path], typer.Argument(help="Output directories of recipes/evaluate.py.")],
@@ -22,7 +24,7 @@ def study_make(
     key = key or output.with_suffix(".key.json")
     made = make_study(results, output, key, contexts, system, human, seed)
     count = len(made["items"]) // len(made["systems"])
-    print(f"{output}: {count} conversations, {len(made['systems'])} replies each. Keep {key} from the raters.")
+    say(f"{output}: {count} conversations, {len(made['systems'])} replies each. Keep {key} from the raters.")
 
 
 def study_score(
@@ -35,6 +37,6 @@ def study_score(
     from ..evaluation.raters.study import plot_scores, score_study, show_scores
 
     result = score_study(files, key)
-    print(json.dumps(result) if as_json else show_scores(result))
+    say(json.dumps(result) if as_json else show_scores(result))
     if plot is not None:
         plot_scores(result, plot)

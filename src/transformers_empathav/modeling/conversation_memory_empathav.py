@@ -1,23 +1,19 @@
 """ConversationMemory: the compressed history of a conversation, a value that the caller holds."""
 
 import os
-import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch.nn.utils.rnn import pad_sequence
 
 from .memory_budget_empathav import length_within, merge_oldest
+from .memory_check_empathav import ROLES, check_form, check_values
+from .memory_file_empathav import FORMAT_VERSION, MEMORY_FILE, SETTINGS, read_memory, write_memory
 from .state_space_empathav import StateSpaceState
 
 
-MEMORY_FILE = "memory.safetensors"
-FORMAT_VERSION = "2"
-# `ConversationMemory.roles` holds indices into this. `several`: merged utterances of more than one role.
-ROLES = ("unknown", "system", "user", "assistant", "several")
+__all__ = ["FORMAT_VERSION", "MEMORY_FILE", "ROLES", "ConversationMemory"]
 
 ROW_TENSORS = ("vectors", "lengths", "turns", "roles", "unfinished")
 
@@ -42,18 +38,22 @@ class ConversationMemory:
         state ([`StateSpaceState`]):
             Recurrent state of the compressor. Its size does not grow with the conversation.
         unfinished (`torch.Tensor` of shape `(batch, 2)`):
-            For an utterance that was cut before its last read-out token: number of tokens read, and its role. Else
-            zeros.
+            For an utterance that was cut before its last read-out token: number of tokens read, and its role; minus
+            the role if it was cut within the role's name. Else zeros.
         vectors_per_utterance (`int`):
             Number of vectors per utterance.
         max_vectors (`int`, *optional*):
-            Budget: largest number of vectors per conversation. Beyond it the oldest utterances are merged, see
-            [`merge_oldest`]. Without a budget none are.
+            Budget: largest number of vectors per conversation. It holds from the moment it is set, also by
+            `dataclasses.replace`: beyond it the oldest utterances are merged, see [`merge_oldest`]. Without a budget
+            none are.
         fingerprint (`str`, *optional*):
             Identifies the compressor, see `compressor_fingerprint` of [`EmpathAVConfig`].
+        files (`dict[str, str]`, *optional*):
+            Files that the memory, or one that it continues, was read from or written to, each with the SHA-256 of its
+            content then. By it `save_pretrained` sees that someone else has written meanwhile.
 
     Raises:
-        `ValueError`: If `max_vectors` is less than two utterances take.
+        `ValueError`: If shapes or sizes do not belong together, or `max_vectors` is less than two utterances take.
     """
 
     vectors: torch.Tensor
@@ -65,13 +65,12 @@ class ConversationMemory:
     vectors_per_utterance: int
     max_vectors: int | None = None
     fingerprint: str | None = None
+    files: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self):
-        if self.max_vectors is not None and self.max_vectors < 2 * self.vectors_per_utterance:
-            raise ValueError(
-                f"max_vectors={self.max_vectors} leaves no room for two utterances of {self.vectors_per_utterance} "
-                "vectors each: raise it, or leave it out for a memory without a budget."
-            )
+        check_form(self._tensors(), self.vectors_per_utterance, self.max_vectors)
+        if self.max_vectors is not None:
+            self._merge()
 
     @classmethod
     def empty(cls, state: StateSpaceState, hidden_size: int, dtype: torch.dtype, **fields) -> "ConversationMemory":
@@ -137,7 +136,10 @@ class ConversationMemory:
 
     def select(self, rows: torch.Tensor) -> "ConversationMemory":
         """The memories of the rows whose indices are given, in that order; a row may be repeated."""
-        return self._map(lambda tensor: tensor[rows], state=self.state.select(rows))
+        chosen = self._map(lambda tensor: tensor[rows], state=self.state.select(rows))
+        longest = max(chosen.lengths.tolist(), default=0)
+        cut = {name: getattr(chosen, name)[:, :longest] for name in ("vectors", "turns", "roles")}
+        return replace(chosen, **cut)
 
     def to(self, device: torch.device | str) -> "ConversationMemory":
         """The same memory on another device."""
@@ -176,15 +178,16 @@ class ConversationMemory:
             lengths=self.lengths + counts,
             state=state,
             unfinished=unfinished,
-        )._within_budget()
+        )
 
     def is_finite(self) -> bool:
         """Whether vectors and state are free of NaN and infinity."""
         return all(bool(tensor.isfinite().all()) for tensor in (self.vectors, self.state.conv, self.state.ssm))
 
-    def _within_budget(self) -> "ConversationMemory":
-        if self.max_vectors is None or not (self.lengths > self.max_vectors).any():
-            return self
+    def _merge(self):
+        """Merges what is beyond the budget; called while the memory is made, before anyone sees it."""
+        if all(self.length_after(row, 0) == length for row, length in enumerate(self.lengths.tolist())):
+            return
         held = zip(self.vectors, self.turns, self.roles, self.lengths.tolist())
         rows = [
             merge_oldest(
@@ -192,9 +195,11 @@ class ConversationMemory:
             )
             for vectors, turns, roles, length in held
         ]
-        vectors, turns, roles = (pad_sequence(values, batch_first=True) for values in zip(*rows))
-        lengths = self.lengths.new_tensor([len(row) for row, _, _ in rows])
-        return replace(self, vectors=vectors, turns=turns, roles=roles, lengths=lengths)
+        names = ("vectors", "turns", "roles")
+        merged = {name: pad_sequence(values, batch_first=True) for name, values in zip(names, zip(*rows))}
+        merged["lengths"] = self.lengths.new_tensor([len(row) for row, _, _ in rows])
+        for name, value in merged.items():
+            object.__setattr__(self, name, value)
 
     def _vectors_read(self) -> torch.Tensor:
         """Number of vectors ever appended, `(batch,)`; merging does not lower it."""
@@ -211,61 +216,46 @@ class ConversationMemory:
         tensors = {"conv": self.state.conv, "ssm": self.state.ssm}
         return tensors | {name: getattr(self, name) for name in ROW_TENSORS}
 
-    def save_pretrained(self, save_directory: str | os.PathLike):
-        """
-        Writes the memory to `memory.safetensors` in `save_directory`. An older memory there is replaced atomically.
+    def save_pretrained(self, save_directory: str | os.PathLike, must_be_new: bool = False):
+        r"""
+        Writes the memory to `memory.safetensors` in `save_directory`. An older memory there is replaced in one step.
+
+        A memory replaces the file that it, or the memory that it continues, was read from or written to last. If
+        someone else has written it meanwhile, this is an error, so that no exchange is lost. A memory that was never
+        there replaces what it finds, with a warning.
+
+        Args:
+            save_directory (`str` or `os.PathLike`): The directory; made if it is not there.
+            must_be_new (`bool`, *optional*, defaults to `False`):
+                Whether a memory that was never in this directory must not replace one that is.
 
         Raises:
-            `ValueError`: If the memory holds NaN or infinity. An older memory stays.
+            `ValueError`: If the file has changed, or the memory holds NaN, infinity or what contradicts itself. An
+                older memory stays.
+            `OSError`: If it cannot be written. An older memory stays.
         """
-        if not self.is_finite():
-            raise ValueError("The memory holds NaN or infinity and was not saved: compress the conversation again.")
-        directory = Path(save_directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        metadata = {
-            "format_version": FORMAT_VERSION,
-            "vectors_per_utterance": str(self.vectors_per_utterance),
-            "max_vectors": str(self.max_vectors or ""),
-            "fingerprint": self.fingerprint or "",
-        }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
-        handle, partial = tempfile.mkstemp(dir=directory, prefix=".memory-")
-        os.close(handle)
         try:
-            save_file(tensors, partial, metadata=metadata)
-            os.replace(partial, directory / MEMORY_FILE)
-        except BaseException:
-            os.unlink(partial)
-            raise
+            check_values(tensors, self.vectors_per_utterance)
+        except ValueError as error:
+            raise ValueError(f"The memory was not saved ({error}): compress the conversation again.") from None
+        path, settings = Path(save_directory) / MEMORY_FILE, {name: getattr(self, name) for name in SETTINGS}
+        name = os.path.realpath(path)
+        path = Path(name) if path.is_symlink() else path  # where it points to, not the link, is replaced
+        written = write_memory(path, tensors, settings, self.files.get(name), must_be_new)
+        object.__setattr__(self, "files", {**self.files, name: written})
 
     @classmethod
     def from_pretrained(cls, directory: str | os.PathLike) -> "ConversationMemory":
         """
-        Loads the memory that `save_pretrained` wrote to `directory`.
+        Loads the memory that `save_pretrained` wrote to `directory`. All of it is checked.
 
         Raises:
             `FileNotFoundError`: If there is no memory in `directory`.
-            `ValueError`: If the file is damaged or of another format version.
+            `ValueError`: If the file is damaged, inconsistent or of another format version.
         """
         path = Path(directory) / MEMORY_FILE
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"No memory at {path}: give a directory that ConversationMemory.save_pretrained wrote."
-            )
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format_version") != FORMAT_VERSION:
-                    raise ValueError(
-                        f"{path} has memory format {metadata.get('format_version')}, and this version reads "
-                        f"{FORMAT_VERSION}: compress the conversation again."
-                    )
-                return cls(
-                    **{name: file.get_tensor(name) for name in ROW_TENSORS},
-                    state=StateSpaceState(conv=file.get_tensor("conv"), ssm=file.get_tensor("ssm")),
-                    vectors_per_utterance=int(metadata["vectors_per_utterance"]),
-                    max_vectors=int(metadata["max_vectors"]) if metadata["max_vectors"] else None,
-                    fingerprint=metadata["fingerprint"] or None,
-                )
-        except (SafetensorError, KeyError) as error:
-            raise ValueError(f"{path} is damaged ({error}): compress the conversation again.") from error
+        tensors, settings, read = read_memory(path)
+        state = StateSpaceState(conv=tensors["conv"], ssm=tensors["ssm"])
+        rows = {name: tensors[name] for name in ROW_TENSORS}
+        return cls(**rows, state=state, **settings, files={os.path.realpath(path): read})

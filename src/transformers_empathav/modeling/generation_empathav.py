@@ -58,7 +58,7 @@ class EmpathAVGenerationMixin(GenerationMixin):
         if history is not None:
             memory = self.compress(history, mask, memory)
         if memory is not None:
-            self.model.compressor.check(memory)
+            self.model.check_memory(memory)
             kwargs["memory_embeds"] = memory.flat()
         if kwargs.get("prefill_chunk_size") is not None and given_inputs(kwargs, EMBEDS):
             raise ValueError(

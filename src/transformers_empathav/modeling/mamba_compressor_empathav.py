@@ -1,7 +1,5 @@
 """MambaCompressor: reads a conversation once, utterance by utterance, and outputs a few memory vectors for each."""
 
-import hashlib
-
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -101,7 +99,7 @@ class MambaCompressor(PreTrainedModel):
             memory ([`ConversationMemory`], *optional*):
                 Memory to continue, one conversation per row; empty by default.
             role_starts (`torch.Tensor` of shape `(batch, tokens)`, *optional*):
-                Index into `ROLES` where the name of a role begins, else 0, see [`find_role_starts`]; 0 by default.
+                Where the name of a role begins, see [`find_role_starts`]; 0 by default.
 
         Returns:
             [`ConversationMemory`]: `memory` extended by the new vectors.
@@ -109,12 +107,7 @@ class MambaCompressor(PreTrainedModel):
         Raises:
             `ValueError`: If `memory` is of another compressor or of another batch size.
         """
-        self.check(memory)
-        if memory is not None and len(memory) != len(inputs_embeds):
-            raise ValueError(
-                f"{len(inputs_embeds)} rows and a memory of {len(memory)} conversations were given: each row "
-                "needs one, see ConversationMemory.select."
-            )
+        self.check(memory, rows=len(inputs_embeds))
         weight = self.input_projection.weight
         if memory is None:
             memory = self.empty_memory(len(inputs_embeds))
@@ -139,40 +132,40 @@ class MambaCompressor(PreTrainedModel):
         roles = places.role[readout_mask]
         return memory.append(vectors, roles, readout_mask.sum(dim=1), state, places.unfinished)
 
-    def empty_memory(self, rows: int) -> ConversationMemory:
-        """Memories of `rows` conversations without any utterance."""
+    def empty_memory(self, rows: int, **fields) -> ConversationMemory:
+        """Memories of `rows` conversations without any utterance; `fields` are further ones of theirs."""
         return ConversationMemory.empty(
             self.state_space.empty_state(rows),
             self.config.text_config.hidden_size,
             self.input_projection.weight.dtype,
             vectors_per_utterance=self.config.memory_tokens_per_utterance,
-            fingerprint=self.config.compressor_fingerprint,
+            **fields,
         )
 
-    def check(self, memory: ConversationMemory | None):
-        """Raises a `ValueError` if `memory` was made by another compressor."""
+    def check(self, memory: ConversationMemory | None, fingerprint: str | None = None, rows: int | None = None):
+        r"""
+        Raises:
+            `ValueError`: If `memory` was made by another compressor than this one, whose `fingerprint` may be given,
+                or is not of `rows` conversations.
+        """
         if memory is None:
             return
+        if rows is not None and len(memory) != rows:
+            raise ValueError(
+                f"{rows} rows and a memory of {len(memory)} conversations were given: each row needs one, see "
+                "ConversationMemory.select."
+            )
         mixer, state = self.state_space.layers[0].mixer, memory.state
         ours = (self.config.text_config.hidden_size, self.config.memory_tokens_per_utterance)
         ours += (len(self.state_space.layers), tuple(mixer.conv_shape), tuple(mixer.ssm_shape))
         theirs = (memory.vectors.shape[-1], memory.vectors_per_utterance)
         theirs += (len(state.conv), tuple(state.conv.shape[2:]), tuple(state.ssm.shape[2:]))
-        known = memory.fingerprint and self.config.compressor_fingerprint
-        if theirs != ours or (known and memory.fingerprint != self.config.compressor_fingerprint):
+        known = memory.fingerprint and fingerprint
+        if theirs != ours or (known and memory.fingerprint != fingerprint):
             raise ValueError(
                 "The memory is of another checkpoint, and this one cannot read its vectors: use that checkpoint, or "
                 "compress the conversation again."
             )
-
-
-def compressor_fingerprint(compressor: MambaCompressor, embeddings: nn.Module) -> str:
-    """SHA-256 of a compressor's weights and of the embeddings it reads, taken in float32 whatever their dtype."""
-    digest = hashlib.sha256()
-    for name, tensor in [*compressor.state_dict().items(), ("embeddings", embeddings.weight)]:
-        digest.update(name.encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy())
-    return digest.hexdigest()
 
 
 @torch.no_grad()

@@ -2,8 +2,7 @@
 
 import torch
 
-
-SEVERAL = 4  # index into `ROLES`, for merged utterances of more than one role
+from .memory_check_empathav import SEVERAL
 
 
 def length_within(length: int, per_utterance: int, max_vectors: int | None) -> int:

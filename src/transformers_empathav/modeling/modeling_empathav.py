@@ -8,11 +8,18 @@ from transformers import AutoModel, Cache, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
+from .compressor_fingerprint_empathav import (
+    WeightsFingerprint,
+    are_trained,
+    digest_of,
+    fingerprinted_weights,
+    is_adapted,
+)
 from .configuration_empathav import EmpathAVConfig
 from .conversation_memory_empathav import ConversationMemory
 from .emotion_extractor_empathav import AudioVisualEmotionExtractor
 from .generation_empathav import CACHE, MEDIA_INPUTS, EmpathAVGenerationMixin, given_inputs, with_known_cache_name
-from .mamba_compressor_empathav import MambaCompressor, compressor_fingerprint
+from .mamba_compressor_empathav import MambaCompressor
 from .utterance_positions_empathav import find_role_starts
 
 
@@ -34,7 +41,11 @@ class EmpathAVPreTrainedModel(PreTrainedModel):
     def from_pretrained(cls, *args, **kwargs):
         """As in transformers; the encoders stay frozen."""
         loaded = super().from_pretrained(*args, **kwargs)
-        (loaded[0] if isinstance(loaded, tuple) else loaded).freeze_encoders()  # loading makes every weight trainable
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.freeze_encoders()  # loading makes every weight trainable
+        for module in model.modules():
+            if isinstance(module, EmpathAVModel) and not is_adapted(module.compressor):
+                module.fingerprint.claim(module.fingerprinted_weights(), model.config.compressor_fingerprint)
         return loaded
 
     def freeze_encoders(self):
@@ -65,6 +76,7 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
         self.language_model = AutoModel.from_config(config.text_config)  # first, since it determines `model.dtype`
         self.extractor = AudioVisualEmotionExtractor(config)
         self.compressor = MambaCompressor(config)
+        self.fingerprint = WeightsFingerprint()
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -76,12 +88,32 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
     def train(self, mode: bool = True):
         """As in torch, but parts without trainable parameters stay in evaluation mode, without dropout."""
         super().train(mode)
-        if mode and any(parameter.requires_grad for parameter in self.compressor.parameters()):
-            self.config.compressor_fingerprint = None  # training changes it; save_pretrained sets it again
+        if mode and are_trained(weights := self.fingerprinted_weights()):
+            self.fingerprint.begin_training(weights)
         for part in (self.extractor, self.extractor.audio_tower, self.extractor.vision_tower, self.compressor):
             if not any(parameter.requires_grad for parameter in part.parameters()):
                 part.eval()
         return self
+
+    def fingerprinted_weights(self) -> dict[str, torch.Tensor]:
+        """What memories depend on, see [`fingerprinted_weights`]."""
+        return fingerprinted_weights(self.compressor, self.get_input_embeddings())
+
+    def compressor_fingerprint(self) -> str | None:
+        """Fingerprint that memories made now carry; `None` during a training that changes it from step to step."""
+        weights = self.fingerprinted_weights()
+        changing = self.training and are_trained(weights)
+        self.config.compressor_fingerprint = None if changing else self.fingerprint.get(weights)
+        return self.config.compressor_fingerprint
+
+    def check_memory(self, memory: ConversationMemory | None):
+        """Raises a `ValueError` if another compressor made `memory`."""
+        if memory is not None:
+            self.compressor.check(memory, self.compressor_fingerprint())
+
+    def empty_memory(self, rows: int) -> ConversationMemory:
+        """Memories of `rows` conversations without any utterance."""
+        return self.compressor.empty_memory(rows, fingerprint=self.compressor_fingerprint())
 
     def get_av_features(self, **media) -> torch.Tensor:
         """
@@ -96,12 +128,19 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
         memory: ConversationMemory | None = None,
     ) -> ConversationMemory:
         """As [`EmpathAVForCausalLM.compress`], but with gradients and without its check for NaN."""
+        fingerprint = self.compressor_fingerprint()
+        if memory is None:
+            memory = self.compressor.empty_memory(len(history_input_ids), fingerprint=fingerprint)
+        self.compressor.check(memory, fingerprint, rows=len(history_input_ids))
+        if fingerprint is None:  # what is added now is of no checkpoint
+            memory = replace(memory, fingerprint=None)
+        names, mask = self.config.role_token_ids, history_attention_mask
         return self.compressor(
             self.get_input_embeddings()(history_input_ids),
             readout_mask=history_input_ids == self.config.memory_token_id,
-            attention_mask=history_attention_mask,
+            attention_mask=mask,
             memory=memory,
-            role_starts=find_role_starts(history_input_ids, self.config.role_token_ids),
+            role_starts=find_role_starts(history_input_ids, names, mask, memory.unfinished),
         )
 
     def forward(
@@ -124,7 +163,7 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
         if history_input_ids is not None:
             memory = self.compress(history_input_ids, history_attention_mask, memory)
         if memory is not None:
-            self.compressor.check(memory)
+            self.check_memory(memory)
             memory_embeds = memory.flat()
         if inputs_embeds is None:
             inputs_embeds = self.get_input_embeddings()(input_ids)
@@ -177,9 +216,10 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
         """
         As in transformers; also sets `config.compressor_fingerprint`, by which the model recognises its memories.
         """
-        compressor, embeddings = self.model.compressor, self.get_input_embeddings()
-        self.config.compressor_fingerprint = compressor_fingerprint(compressor, embeddings)
+        weights = self.model.fingerprinted_weights()
+        self.config.compressor_fingerprint = digest_of(weights) or self.model.fingerprint.known
         super().save_pretrained(save_directory, **kwargs)
+        self.model.fingerprint.claim(weights, self.config.compressor_fingerprint)
 
     def get_av_features(self, **media) -> torch.Tensor:
         """
@@ -237,7 +277,7 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
                 Budget: largest number of vectors per conversation, at least two utterances. Beyond it the oldest
                 utterances are merged and none is dropped, see `memory.merged_utterances`. Unlimited by default.
         """
-        return replace(self.model.compressor.empty_memory(rows), max_vectors=max_vectors)
+        return replace(self.model.empty_memory(rows), max_vectors=max_vectors)
 
     # `generate` reads the names of this signature, so all inputs are listed; EmpathAVModel.forward takes the same.
     def forward(

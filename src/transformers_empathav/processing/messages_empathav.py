@@ -1,10 +1,13 @@
 """Validates messages as users write them and converts them to turns."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from transformers.utils import logging
+
+from .openai_parts_empathav import OPENAI_TYPES, from_openai, read_data_uri
 
 
 logger = logging.get_logger(__name__)
@@ -74,8 +77,9 @@ def parse_messages(
         messages (`list[dict]`):
             `{"role", "content", "emotion"?, "speaker"?}` with `content` a string or a list of parts. Parts are
             `{"type": "text", "text"}` or `{"type": "audio" | "video", "path" | "url" | "bytes" | "audio" | "video"}`.
-            A video part may hold separate sound under `"audio"`. Keys whose value is `None` count as absent, since
-            Arrow fills them in.
+            A video part may hold separate sound under `"audio"`. OpenAI's `input_audio`, `image_url`, `audio_url` and
+            `video_url` are taken too, and so are data URIs as `"url"`. Keys whose value is `None` count as absent,
+            since Arrow fills them in.
         emotion_labels (`list[str]`): The emotions that a message may carry.
         row (`int`, *optional*): Number of the conversation in its batch, for errors.
         may_be_empty (`bool`, *optional*, defaults to `False`):
@@ -110,12 +114,14 @@ def parse_message(message: Mapping, name: str, emotion_labels: Sequence[str]) ->
     if not isinstance(message, Mapping):
         raise ValueError(f"{name} is of type {type(message).__name__}: give a dictionary with 'role' and 'content'.")
     role, emotion, speaker = (message.get(key) for key in ("role", "emotion", "speaker"))
-    if role not in ROLES:
-        raise ValueError(f"{name} has the unknown role {role!r}: use one of {', '.join(ROLES)}.")
-    if emotion is not None and emotion not in emotion_labels:
-        raise ValueError(f"{name} has the unknown emotion {emotion!r}: use one of {', '.join(emotion_labels)}.")
+    if not isinstance(role, str) or role not in ROLES:
+        raise ValueError(f"{name} has the unknown role {shown(role)}: use one of {', '.join(ROLES)}.")
+    if emotion is not None and not (isinstance(emotion, str) and emotion in emotion_labels):
+        raise ValueError(f"{name} has the unknown emotion {shown(emotion)}: use one of {', '.join(emotion_labels)}.")
     if speaker is not None and not isinstance(speaker, str):
         raise ValueError(f"{name} has a speaker of type {type(speaker).__name__}: give a name as a string.")
+    if speaker is not None:
+        check_unicode(speaker, f"{name} has a speaker")
     if unread := unread_keys(message, MESSAGE_KEYS):
         logger.warning_once(f"Only {', '.join(MESSAGE_KEYS)} of a message are read; {unread} is left out.")
     content = message.get("content")
@@ -126,8 +132,6 @@ def parse_message(message: Mapping, name: str, emotion_labels: Sequence[str]) ->
     turn = Turn(role, [], emotion, speaker, name)
     for part in content:
         part = parse_part(part, name)
-        if isinstance(part, str) and any("\ud800" <= character <= "\udfff" for character in part):
-            raise ValueError(f"{name} has text that is not valid Unicode: check its encoding, which should be UTF-8.")
         if turn.parts and isinstance(part, str) and isinstance(turn.parts[-1], str):
             turn.parts[-1] += part  # joined, so that a control token split over two parts is escaped too
         else:
@@ -144,31 +148,56 @@ def parse_part(part: Mapping, name: str) -> str | MediaPart:
             f"{name} has a part of Python type {type(part).__name__}: give {{'type': 'text', 'text': ...}} or a clip."
         )
     kind = part.get("type")
-    if kind not in PART_KEYS:
-        raise ValueError(f"{name} has a part of the unknown type {kind!r}: use 'text', 'audio' or 'video'.")
+    if isinstance(kind, str) and kind in OPENAI_TYPES:
+        part = from_openai(part, name)
+        kind = part["type"]
+    if not isinstance(kind, str) or kind not in PART_KEYS:
+        raise ValueError(f"{name} has a part of the unknown type {shown(kind)}: use 'text', 'audio' or 'video'.")
     if unread := unread_keys(part, PART_KEYS[kind]):
         raise ValueError(f"{name} has a part of type {kind!r} with {unread}, which is not read there: leave it out.")
     if kind == "text":
         if not isinstance(part.get("text"), str):
             raise ValueError(f"{name} has a text part without a string under 'text'.")
+        check_unicode(part["text"], f"{name} has text")
         return part["text"]
-    sources = [part[key] for key in SOURCE_KEYS[kind] if part.get(key) is not None]
+    sources = [read_source(key, part[key], name) for key in SOURCE_KEYS[kind] if part.get(key) is not None]
     if len(sources) != 1:
         raise ValueError(
             f"{name} has a part of type {kind!r} with {len(sources)} sources: give exactly one of "
             f"{', '.join(SOURCE_KEYS[kind])}."
         )
-    return media_part(kind, sources[0], part.get("audio") if kind == "video" else None, part.get("sampling_rate"))
+    sound = part.get("audio") if kind == "video" else None
+    clip = media_part(kind, sources[0], sound, part.get("sampling_rate"), name)
+    for source in (clip.source, clip.sound):
+        if isinstance(source, str) and not is_file_name(source):
+            raise ValueError(f"{name} has a clip with a name that no file can have: check its encoding.")
+    return clip
 
 
-def media_part(kind: str, source, sound=None, sampling_rate: int | None = None) -> MediaPart:
+def read_source(key: str, source, name: str):
+    """A source as [`load_clip`] reads it: a data URI under `url` becomes bytes."""
+    if key == "url" and isinstance(source, str) and source[:5].lower() == "data:":
+        return read_data_uri(source, name)
+    return source
+
+
+def is_file_name(text: str) -> bool:
+    """Whether a file may have this name; half a surrogate pair stands for no byte of one."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def media_part(kind: str, source, sound=None, sampling_rate: int | None = None, name: str = "The call") -> MediaPart:
     """Makes a [`MediaPart`]; source and sound may be dictionaries as `datasets` decodes them."""
-    source, source_rate = unwrap(source)
-    sound, sound_rate = unwrap(sound)
+    source, source_rate = unwrap(source, name)
+    sound, sound_rate = unwrap(sound, name)
     return MediaPart(kind, source, sound, sound_rate or source_rate or sampling_rate)
 
 
-def unwrap(source) -> tuple:
+def unwrap(source, name: str) -> tuple:
     """
     Takes source (array, bytes or path) and sampling rate out of a dictionary of `datasets`; others stay as they are.
     """
@@ -177,7 +206,8 @@ def unwrap(source) -> tuple:
     for key in ("array", "bytes", "path"):
         if source.get(key) is not None:
             return source[key], source.get("sampling_rate")
-    raise ValueError(f"A clip has the keys {', '.join(map(repr, source))}: give one of 'array', 'bytes' or 'path'.")
+    keys = ", ".join(map(shown, list(source)[:5]))
+    raise ValueError(f"{name} has a clip with the keys {keys or '-'}: give one of 'array', 'bytes' or 'path'.")
 
 
 def pair_streams(videos, audio, sampling_rate: int | None) -> list[MediaPart]:
@@ -201,7 +231,22 @@ def pair_streams(videos, audio, sampling_rate: int | None) -> list[MediaPart]:
 
 def unread_keys(value: Mapping, known: Sequence[str]) -> str:
     """The keys of `value` that are not `known`, quoted, for a message."""
-    return ", ".join(repr(key) for key, item in value.items() if item is not None and key not in known)
+    return ", ".join(shown(key) for key, item in value.items() if item is not None and key not in known)
+
+
+def check_unicode(text: str, what: str):
+    """Raises a `ValueError` if a text holds half of a surrogate pair, which cannot be written in UTF-8."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(f"{what} that is not valid Unicode: check its encoding, which should be UTF-8.")
+
+
+def shown(value) -> str:
+    """A value as errors quote it: strings and small numbers short and in one line, others by their type."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else f"{value[:60]}...")
+    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 10**20):
+        return repr(value)
+    return f"of type {type(value).__name__}"
 
 
 class ControlTokenEscape:
