@@ -32,7 +32,7 @@ from transformers_empathav.training.adapters import (
     load_base,
     with_adapter,
 )
-from transformers_empathav.training.arguments import resume_from
+from transformers_empathav.training.arguments import evaluated, resume_from
 from transformers_empathav.training.collator import ConversationCollator
 from transformers_empathav.training.replies.rows import ReplyArguments, training_rows
 from transformers_empathav.training.replies.trainer import ResponseTrainer
@@ -50,11 +50,12 @@ def main(adapter: AdapterArguments, replies: ReplyArguments, training: TrainingA
         trained, held_out = rows[:32], rows[32:]
     else:
         classify = None if replies.tag_scorer is None else EmotionScorer(scorer_directory(replies.tag_scorer))
+        evaluated_corpora = replies.corpora if replies.eval_corpus is None else [replies.eval_corpus]
         trained, held_out = (
             training_rows(replies, corpora, split, most, training.seed, classify)
             for corpora, split, most in (
                 (replies.corpora, "train", replies.train_rows),
-                ([replies.eval_corpus], "dev", replies.eval_rows),
+                (evaluated_corpora, "dev", replies.eval_rows),
             )
         )
     model, processor = load_base(adapter, training.push_to_hub)
@@ -70,7 +71,7 @@ def main(adapter: AdapterArguments, replies: ReplyArguments, training: TrainingA
         model=with_adapter(model, adapter),
         args=training,
         train_dataset=trained,
-        eval_dataset=held_out,
+        eval_dataset=evaluated(training, held_out, "replies in the dev split"),
         data_collator=collator,
     )
     trainer.train(resume_from_checkpoint=resume_from(training))

@@ -47,7 +47,6 @@ def arguments(folder, **options):
     options = {
         "checkpoint": folder / "tiny",
         "corpora": folder / "talks.jsonl",
-        "eval_corpus": folder / "talks.jsonl",
         "llm_dtype": "float32",
         "max_steps": 2,
         "eval_strategy": "steps",
