@@ -41,7 +41,9 @@ class ExtractorLearner:
         if arguments.start.extractor is not None:
             load_part(model, "extractor", arguments.start.extractor)
             if arguments.start.word_steps:
-                logger.warning(f"word_steps is not used: {arguments.start.extractor} is an extractor with its own words.")
+                logger.warning(
+                    f"word_steps is not used: {arguments.start.extractor} is an extractor with its own words."
+                )
         else:
             renew_part(model, "extractor", processor.tokenizer)
             self.module.start_at_labels()
