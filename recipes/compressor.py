@@ -10,7 +10,8 @@ single utterances are reconstructed, then windows of a conversation.
     accelerate launch recipes/compressor.py --config recipes/configs/compressor_smollm2-135m_1_utterances.yaml
     accelerate launch recipes/compressor.py --config recipes/configs/compressor_smollm2-135m_2_conversations.yaml
 
-Corpora are `meld`, `empathetic_dialogues` and `esconv` in the folder that EMPATHAV_DATA names, or your own JSON lines.
+Corpora are `meld`, `empathetic_dialogues` and `esconv` in the folder that EMPATHAV_DATA names, or your own JSON lines;
+docs/tutorial.md has them from end to end.
 Interrupted, the same command with `--resume_from_checkpoint true` goes on where the last checkpoint was written.
 """
 

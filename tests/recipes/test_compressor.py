@@ -24,7 +24,8 @@ CONFIGS = RECIPE.parent / "configs"
 def folder(tmp_path, processor):
     tiny_model(processor).save_pretrained(tmp_path / "tiny")
     processor.save_pretrained(tmp_path / "tiny")
-    talk = {"messages": [{"role": "user", "content": "I lost my job"}, {"role": "assistant", "content": "Oh no"}]}
+    said = [{"type": "video", "path": "job.mp4"}, {"type": "text", "text": "I lost my job"}]  # its words are read
+    talk = {"messages": [{"role": "user", "content": said}, {"role": "assistant", "content": "Oh no"}]}
     (tmp_path / "talks.jsonl").write_text((json.dumps(talk) + "\n") * 4)
     return tmp_path
 
