@@ -8,6 +8,9 @@ from transformers_empathav.data.dialogues.corpus import load_corpus
 from transformers_empathav.data.dialogues.jsonl import load_jsonl
 
 
+NAMELESS = '{"messages": [{"content": "Hi"}]}'
+
+
 def lines(path, conversations):
     path.write_text("".join(json.dumps(conversation) + "\n" for conversation in conversations))
     return str(path)
@@ -23,7 +26,7 @@ def ids(path, split):
 
 def test_a_broken_line_is_named(tmp_path):
     path = tmp_path / "mine.jsonl"
-    for broken in ("{broken", '{"messages": ["Hi"]}', '{"messages": [{"role": "user"}]}'):
+    for broken in ("{broken", '{"messages": ["Hi"]}', '{"messages": [{"role": "user"}]}', NAMELESS):
         path.write_text(json.dumps({"messages": [{"role": "user", "content": "a"}]}) + f"\n{broken}\n")
         with pytest.raises(ValueError, match="line 2 is no conversation"):
             load_jsonl(path)
@@ -55,8 +58,8 @@ def test_without_splits_a_tenth_is_held_out_by_ids_and_said(tmp_path, caplog):
 
 
 def test_of_a_few_conversations_one_is_held_out_and_of_one_none(tmp_path):
-    path = lines(tmp_path / "mine.jsonl", [talk("a"), talk("b"), talk("a")])
-    assert sorted(ids(path, "train") + ids(path, "dev")) == ["a", "a", "b"] and ids(path, "dev")
+    path = lines(tmp_path / "mine.jsonl", [talk("a"), talk(7), talk("a")])
+    assert sorted(ids(path, "train") + ids(path, "dev")) == ["7", "a", "a"] and ids(path, "dev")
     path = lines(tmp_path / "one.jsonl", [talk("a"), talk("a")])
     assert (ids(path, "train"), ids(path, "dev")) == (["a", "a"], [])
 
@@ -64,6 +67,7 @@ def test_of_a_few_conversations_one_is_held_out_and_of_one_none(tmp_path):
 def test_lines_may_say_their_split(tmp_path):
     path = lines(tmp_path / "mine.jsonl", [talk("a", split="dev"), talk("b", split="train"), talk("c", split="dev")])
     assert (ids(path, "train"), ids(path, "dev"), ids(path, "test")) == (["b"], ["a", "c"], [])
-    path = lines(tmp_path / "half.jsonl", [talk("a", split="dev"), talk("b")])
-    with pytest.raises(ValueError, match="b has no split, and others have"):
-        load_corpus(path, "train")
+    for other in ({}, {"split": "valid"}):
+        path = lines(tmp_path / "half.jsonl", [talk("a", split="dev"), talk("b", **other)])
+        with pytest.raises(ValueError, match="b has the split .*: write train, dev, test on each line"):
+            load_corpus(path, "train")

@@ -12,6 +12,7 @@ from ..emotion_names import one_of_seven
 
 
 logger = logging.get_logger(__name__)
+SPLITS = ("train", "dev", "test")
 DEV_SHARE = 10  # one in so many conversations is held out
 
 
@@ -33,13 +34,14 @@ def load_jsonl(path: str | os.PathLike) -> list[dict]:
                 f'{path}, line {number} is no conversation ({error!r}): write {{"messages": [...]}} on each line.'
             ) from None
         split = {"split": item["split"]} if "split" in item else {}
-        conversations.append({"id": item.get("id", f"{path.stem}-{number}"), **split, "messages": messages})
+        name = f"{path.stem}-{number}" if item.get("id") is None else str(item["id"])
+        conversations.append({"id": name, **split, "messages": messages})
     return conversations
 
 
 def read_message(message: dict, folder: Path) -> dict:
-    """A message with clips found from `folder`, and its emotion by the name that it has here."""
-    message = dict(message)
+    """A message with clips found from `folder`, and its emotion by the name that it has here; errors where it is none."""
+    message = {"role": message["role"], **message}
     if not isinstance(message["content"], str):
         parts = [dict(part) for part in message["content"]]
         message["content"] = [
@@ -52,13 +54,13 @@ def read_message(message: dict, folder: Path) -> dict:
 
 def load_dialogue_lines(path: str | os.PathLike, split: str) -> list[dict]:
     """
-    The conversations of JSON lines that are in a split: `train`, `dev`, or another that the lines name.
+    The conversations of JSON lines that are in a split, one of `SPLITS`.
 
     A line says its `split`. Where no line does, about one conversation in ten is `dev`, at least one of several. Which
     one depends on the ids alone, so it is the same for each recipe; a log line says how many.
 
     Raises:
-        `ValueError`: a line is no conversation, has an unknown emotion, or has no split beside lines with one.
+        `ValueError`: a line is no conversation, has an unknown emotion or split, or none beside lines with one.
     """
     conversations = load_jsonl(path)
     for conversation in conversations:
@@ -71,14 +73,17 @@ def load_dialogue_lines(path: str | os.PathLike, split: str) -> list[dict]:
     if not any("split" in one for one in conversations):
         held_out = held_out_ids(conversations, path)
         conversations = [{**one, "split": "dev" if one["id"] in held_out else "train"} for one in conversations]
-    elif nameless := [str(one["id"]) for one in conversations if "split" not in one]:
-        raise ValueError(f"{path}, {nameless[0]} has no split, and others have: write one on each line, or on none.")
+    elif strange := [one for one in conversations if one.get("split") not in SPLITS]:
+        raise ValueError(
+            f"{path}, {strange[0]['id']} has the split {strange[0].get('split')!r}: write {', '.join(SPLITS)} on each "
+            "line, or no split on any."
+        )
     return [{"id": one["id"], "messages": one["messages"]} for one in conversations if one["split"] == split]
 
 
 def held_out_ids(conversations: list[dict], path: str | os.PathLike) -> set:
     """Ids of the conversations of a file without splits that are `dev`."""
-    lots = {one["id"]: zlib.crc32(str(one["id"]).encode()) for one in conversations}
+    lots = {one["id"]: zlib.crc32(one["id"].encode()) for one in conversations}
     if len(lots) < 2:
         return set()
     held_out = {name for name, lot in lots.items() if lot % DEV_SHARE == 0} or {min(lots, key=lots.get)}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from datasets import Dataset, concatenate_datasets, load_dataset, load_from_disk
 
+from ...data.dialogues.jsonl import read_message
 from ..collator import PAIR
 
 
@@ -57,8 +58,9 @@ def parse_line(path: Path, number: int, line: str) -> dict:
     try:
         row = json.loads(line)
         for name in ("prompt", *PAIR):
-            row[name] = [{**message, "content": as_parts(message["content"], path.parent)} for message in row[name]]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+            messages = [read_message(message, path.parent) for message in row[name]]
+            row[name] = [{**message, "content": as_parts(message["content"])} for message in messages]
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f'{path}, line {number} is no pair ({error!r}): write {{"prompt": [...], "chosen": [...], "rejected": '
             "[...]}, each a list of messages."
@@ -66,11 +68,9 @@ def parse_line(path: Path, number: int, line: str) -> dict:
     return {"id": f"{path.stem}-{number}", **row}
 
 
-def as_parts(content: str | list[dict], folder: Path) -> list[dict]:
-    """The content of a message as a list of parts; a relative `path` of a clip counts from `folder`."""
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}]
-    return [{**part, "path": str(folder / part["path"])} if part.get("path") else part for part in content]
+def as_parts(content: str | list[dict]) -> list[dict]:
+    """The content of a message as a list of parts."""
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def named_pairs(sources: list[str], rows: int) -> dict[str, Dataset]:
