@@ -40,7 +40,7 @@ def load_jsonl(path: str | os.PathLike) -> list[dict]:
 
 
 def read_message(message: dict, folder: Path) -> dict:
-    """A message with clips found from `folder`, and its emotion by the name that it has here; errors where it is none."""
+    """A message with its clips found from `folder` and its emotion by the name that it has here."""
     message = {"role": message["role"], **message}
     if not isinstance(message["content"], str):
         parts = [dict(part) for part in message["content"]]
