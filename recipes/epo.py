@@ -10,6 +10,8 @@ counter-emotional one, in conversations of text, clips and memory.
 
 The first needs nothing: it makes a tiny random checkpoint, clips and pairs of its own. Pairs are what
 recipes/counter_emotional.py writes, a dataset of the Hub, or JSON lines `{"prompt", "chosen", "rejected"}` of yours.
+What a configuration says of held-out pairs and weights, `--eval_pairs none --report false --weight_column none` takes
+back.
 Interrupted, the same command with `--resume_from_checkpoint true` goes on where the last checkpoint was written.
 """
 
@@ -30,7 +32,7 @@ from transformers_empathav.training.adapters import (
     load_base,
     with_adapter,
 )
-from transformers_empathav.training.arguments import resume_from
+from transformers_empathav.training.arguments import evaluated, resume_from
 from transformers_empathav.training.epo.config import EPOConfig
 from transformers_empathav.training.epo.pairs import load_pairs, named_pairs
 from transformers_empathav.training.epo.scores import preferences
@@ -48,12 +50,16 @@ class PairArguments:
         default_factory=list, metadata={"help": "Pairs to train on: directories, files, Hub ids."}
     )
     eval_pairs: list[str] = field(
-        default_factory=list, metadata={"help": "Held-out pairs, each with a name of its own: `random=runs/random`."}
+        default_factory=list, metadata={"help": "Held-out pairs, each with a name: `random=runs/random`; or `none`."}
     )
     eval_rows: int = field(default=256, metadata={"help": "Held-out pairs of each name, at most."})
     report: bool = field(
         default=False, metadata={"help": "Whether accuracies with intervals, before and after, go to preference.json."}
     )
+
+    def __post_init__(self):
+        if self.eval_pairs == ["none"]:
+            self.eval_pairs = []
 
 
 def main(adapter: AdapterArguments, data: PairArguments, training: EPOConfig):
@@ -66,14 +72,16 @@ def main(adapter: AdapterArguments, data: PairArguments, training: EPOConfig):
     else:
         trained, held_out = load_pairs(data.pairs), named_pairs(data.eval_pairs, data.eval_rows)
     if data.report and not held_out:
-        raise ValueError("There are no held-out pairs to report on: name them under `eval_pairs`.")
+        raise ValueError(
+            "There are no held-out pairs to report on: name them under `eval_pairs`, or say `--report false`."
+        )
     model, processor = load_base(adapter, training.push_to_hub)
     trainer = EPOTrainer(
         model=model if adapter.adapter is None else with_adapter(model, adapter),
         peft_config=adapter.lora() if adapter.adapter is None else None,
         args=training,
         train_dataset=trained,
-        eval_dataset=held_out or None,
+        eval_dataset=evaluated(training, held_out, "held-out pairs (`eval_pairs`)"),
         processing_class=processor,
         cache=feature_cache(model, processor, adapter.cache),
     )

@@ -34,7 +34,7 @@ from transformers_empathav.evaluation.clips.report import (
 from transformers_empathav.training.arguments import parse_groups, resumes
 from transformers_empathav.training.extractor.arguments import ExtractorArguments
 from transformers_empathav.training.extractor.choice import choose, read_choices
-from transformers_empathav.training.extractor.cross_validation import folds_with_extra
+from transformers_empathav.training.extractor.cross_validation import check_groups, folds_with_extra
 from transformers_empathav.training.extractor.learner import ExtractorLearner
 
 
@@ -44,6 +44,7 @@ def main(arguments: ExtractorArguments):
     clips, held_out = arguments.clips, arguments.held_out
     choices = read_choices(arguments)
     items, extra = clips.load()
+    check_groups(items, extra, arguments)
     model, processor = arguments.model.load()
     learner = ExtractorLearner(model, processor, arguments)
     copies = max(settings.get("copies", arguments.learning.copies) for settings in (*choices.values(), {}))

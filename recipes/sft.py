@@ -12,8 +12,8 @@ The first needs nothing: it makes a tiny random checkpoint, clips and replies of
 replies on demand: the prompt ends with the emotion that the reply shall have, in brackets. A person labelled MELD's
 replies; others are left out, or with `--tag_scorer` a classifier names their emotion, so that the writer learns to
 write as the people of that corpus do. Corpora are `meld`, `empathetic_dialogues` and `esconv` in the folder that
-EMPATHAV_DATA names, or your own JSON lines. Interrupted, the same command with `--resume_from_checkpoint true` goes on
-where the last checkpoint was written.
+EMPATHAV_DATA names, or your own JSON lines; docs/tutorial.md has them from end to end. Interrupted, the same command
+with `--resume_from_checkpoint true` goes on where the last checkpoint was written.
 """
 
 import logging
@@ -32,7 +32,7 @@ from transformers_empathav.training.adapters import (
     load_base,
     with_adapter,
 )
-from transformers_empathav.training.arguments import resume_from
+from transformers_empathav.training.arguments import evaluated, resume_from
 from transformers_empathav.training.collator import ConversationCollator
 from transformers_empathav.training.replies.rows import ReplyArguments, training_rows
 from transformers_empathav.training.replies.trainer import ResponseTrainer
@@ -50,11 +50,12 @@ def main(adapter: AdapterArguments, replies: ReplyArguments, training: TrainingA
         trained, held_out = rows[:32], rows[32:]
     else:
         classify = None if replies.tag_scorer is None else EmotionScorer(scorer_directory(replies.tag_scorer))
+        evaluated_corpora = replies.corpora if replies.eval_corpus is None else [replies.eval_corpus]
         trained, held_out = (
             training_rows(replies, corpora, split, most, training.seed, classify)
             for corpora, split, most in (
                 (replies.corpora, "train", replies.train_rows),
-                ([replies.eval_corpus], "dev", replies.eval_rows),
+                (evaluated_corpora, "dev", replies.eval_rows),
             )
         )
     model, processor = load_base(adapter, training.push_to_hub)
@@ -70,7 +71,7 @@ def main(adapter: AdapterArguments, replies: ReplyArguments, training: TrainingA
         model=with_adapter(model, adapter),
         args=training,
         train_dataset=trained,
-        eval_dataset=held_out,
+        eval_dataset=evaluated(training, held_out, "replies in the dev split"),
         data_collator=collator,
     )
     trainer.train(resume_from_checkpoint=resume_from(training))

@@ -18,7 +18,7 @@ ARROWS = {
     "checkpoint": TENSORS | {"hub"},
     "testing": TENSORS | {"checkpoint"},
     "data": {"modeling", "checkpoint"},
-    "emotion": TENSORS | {"checkpoint"},
+    "emotion": TENSORS | {"checkpoint", "data"},
     "measures": {"data", "emotion"},
     "writers": TENSORS | {"checkpoint", "data"},
     "pairs": {"modeling", "data", "emotion", "measures"},

@@ -24,7 +24,8 @@ CONFIGS = RECIPE.parent / "configs"
 def folder(tmp_path, processor):
     tiny_model(processor).save_pretrained(tmp_path / "tiny")
     processor.save_pretrained(tmp_path / "tiny")
-    talk = {"messages": [{"role": "user", "content": "I lost my job"}, {"role": "assistant", "content": "Oh no"}]}
+    said = [{"type": "video", "path": "job.mp4"}, {"type": "text", "text": "I lost my job"}]  # its words are read
+    talk = {"messages": [{"role": "user", "content": said}, {"role": "assistant", "content": "Oh no"}]}
     (tmp_path / "talks.jsonl").write_text((json.dumps(talk) + "\n") * 4)
     return tmp_path
 
@@ -47,7 +48,6 @@ def arguments(folder, **options):
     options = {
         "checkpoint": folder / "tiny",
         "corpora": folder / "talks.jsonl",
-        "eval_corpus": folder / "talks.jsonl",
         "llm_dtype": "float32",
         "max_steps": 2,
         "eval_strategy": "steps",

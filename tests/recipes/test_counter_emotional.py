@@ -42,7 +42,7 @@ def place(tmp_path_factory, processor):
             ]
             messages = [{"role": role, "content": text} for role, text in zip(("user", "assistant") * 2, said)]
             messages[0]["emotion"] = "sad" if number % 2 else "happy"
-            stream.write(json.dumps({"id": f"talk{number}", "messages": messages}) + "\n")
+            stream.write(json.dumps({"id": f"talk{number}", "split": "train", "messages": messages}) + "\n")
     return folder
 
 

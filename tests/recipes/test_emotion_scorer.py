@@ -23,7 +23,8 @@ def folder(tmp_path):
         for number in range(42):
             emotion = EMOTION_LABELS[number % 7]
             messages = [{"role": "user", "content": f"{emotion} {number}", "emotion": emotion}]
-            stream.write(json.dumps({"messages": messages}) + "\n")
+            split = "dev" if number >= 35 else "train"
+            stream.write(json.dumps({"split": split, "messages": messages}) + "\n")
     return tmp_path
 
 
@@ -41,7 +42,6 @@ def test_trained_resumed_reported_and_assembled(recipe, folder, capsys):
     options = {
         "config": RECIPE.parent / "configs" / "emotion_scorer.yaml",
         "corpora": folder / "talks.jsonl",
-        "eval_corpora": folder / "talks.jsonl",
         "encoder": folder / "encoder",
         "output_dir": folder / "out",
         "max_steps": 4,

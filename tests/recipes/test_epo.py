@@ -16,6 +16,7 @@ from trl import TrlParser
 
 from helpers import encode, load_recipe
 from pairs import pair
+from transformers_empathav.testing.conversations import save_tiny_checkpoint
 
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +121,30 @@ def test_json_lines_and_a_cache_of_features(recipe, tmp_path):
     (tmp_path / "broken.jsonl").write_text(json.dumps(rows[0]) + '\n{"prompt": []}\n')
     with pytest.raises(ValueError, match="broken.jsonl, line 2 is no pair"):
         recipe.main(*parse(recipe, *options, "--pairs", tmp_path / "broken.jsonl", "--output_dir", tmp_path / "no"))
+
+
+def test_pairs_of_ones_own_without_what_the_configuration_says_of_others(recipe, tmp_path):
+    save_tiny_checkpoint(tmp_path / "tiny")
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair(name)) + "\n" for name in "abc"))
+    given = ["--config", CONFIGS / "epo_smollm2-135m.yaml", "--checkpoint", tmp_path / "tiny", "--max_steps", 1]
+    given += ["--pairs", tmp_path / "pairs.jsonl", "--output_dir", tmp_path / "out", "--report_to", "none"]
+    given += ["--llm_dtype", "float32", "--bf16", "false", "--save_strategy", "no", "--disable_tqdm", "true"]
+    parser = TrlParser((recipe.AdapterArguments, recipe.PairArguments, recipe.EPOConfig))
+
+    def run(*options):
+        adapter, data, training = parser.parse_args_and_config([*map(str, [*given, *options])])
+        adapter.adapter = None  # that of runs/sft
+        recipe.main(adapter, data, training)
+
+    with pytest.raises(ValueError, match="There are no pairs at runs/pairs_dev/counter_emotional"):
+        run()
+    with pytest.raises(ValueError, match="or say `--report false`"):
+        run("--eval_pairs", "none")
+    with pytest.raises(ValueError, match="'emotional_distance' is missing.* leave out the option"):
+        run("--eval_pairs", "none", "--report", "false")
+    own = ("--eval_pairs", "none", "--report", "false", "--weight_column", "none", "--eval_strategy", "steps")
+    run(*own, "--eval_steps", 1)
+    assert weights(tmp_path / "out")
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("[ed]po_*.yaml")), ids=lambda path: path.stem)

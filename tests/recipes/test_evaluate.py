@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
                 {"role": ("user", "assistant")[turn % 2], "content": f"turn {turn} of {talk}", "emotion": "sad"}
                 for turn in range(6)
             ]
-            file.write(json.dumps({"id": f"talk{talk}", "messages": messages}) + "\n")
+            file.write(json.dumps({"id": f"talk{talk}", "split": "dev", "messages": messages}) + "\n")
     return folder
 
 

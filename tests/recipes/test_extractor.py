@@ -103,6 +103,11 @@ def test_too_many_unreadable_clips_end_the_run(recipe, place):
         run(recipe, place, "none", "--max_unreadable", 0.01)
 
 
+def test_more_folds_than_speakers_are_refused_before_any_work(recipe, place):
+    with pytest.raises(ValueError, match=r"5 folds of 4 groups \(s0, s1, s2, s3\) cannot be made"):
+        run(recipe, place, "none", "--folds", 5, "--checkpoint", place / "nowhere")
+
+
 def test_a_label_map_that_does_not_say_what_to_do_is_refused(recipe, place):
     with pytest.raises(ValueError, match="calm=neutral renames"):
         run(recipe, place, "none", "--label_map", "calm")

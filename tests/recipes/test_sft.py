@@ -46,20 +46,21 @@ def test_from_nothing_to_a_model_that_answers(recipe, tmp_path):
 
 def test_json_lines_of_ones_own_and_the_emotion_of_the_reply_in_the_prompt(recipe, tmp_path, monkeypatch):
     save_tiny_checkpoint(tmp_path / "tiny")
-    (tmp_path / "talks.jsonl").write_text((json.dumps({"id": "talk", "messages": TALK}) + "\n") * 2)
+    talks = [json.dumps({"id": name, "messages": TALK}) + "\n" for name in ("one", "another")]
+    (tmp_path / "talks.jsonl").write_text("".join(talks))
     options = ["--checkpoint", tmp_path / "tiny", "--corpora", tmp_path / "talks.jsonl"]
-    options += ["--eval_corpus", tmp_path / "talks.jsonl", "--output_dir", tmp_path / "out"]
+    options += ["--output_dir", tmp_path / "out", "--eval_strategy", "steps", "--eval_steps", 1]
     options += ["--llm_dtype", "float32", "--max_steps", 1, "--use_cpu", "true", "--report_to", "none"]
     options += ["--remove_unused_columns", "false", "--save_strategy", "no", "--disable_tqdm", "true"]
     options += ["--emotion_tags", "true"]
     recipe.main(*parse(recipe, *options))
     assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
-    # Of the two talks one reply each has no label: a classifier names its emotion, and then it is trained on.
+    # One talk is trained on and one evaluated. One reply of each has no label: a classifier names its emotion.
     asked = []
     monkeypatch.setattr(recipe, "scorer_directory", str)
     monkeypatch.setattr(recipe, "EmotionScorer", lambda path: lambda texts: asked.extend(texts) or happy(texts))
     recipe.main(*parse(recipe, *options, "--tag_scorer", "any"))
-    assert asked == ["Of course"] * 4
+    assert asked == ["Of course"] * 2
 
 
 def happy(texts):

@@ -8,7 +8,7 @@ from transformers import TrainingArguments
 
 from transformers_empathav.testing.conversations import save_tiny_checkpoint
 from transformers_empathav.training.adapters import AdapterArguments
-from transformers_empathav.training.arguments import ModelArguments, parse_groups, resume_from, resumes
+from transformers_empathav.training.arguments import ModelArguments, evaluated, parse_groups, resume_from, resumes
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +67,11 @@ def test_where_a_run_goes_on(tmp_path):
     assert resume_from(arguments) == "elsewhere"
     arguments.resume_from_checkpoint = "false"
     assert resume_from(arguments) is None and not resumes(arguments)
+
+
+def test_where_there_is_nothing_to_evaluate_it_is_said_and_switched_off(tmp_path, caplog):
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, eval_strategy="steps", eval_steps=5)
+    assert evaluated(arguments, [1], "rows") == [1] and arguments.eval_strategy == "steps"
+    assert evaluated(arguments, [], "rows") is None and arguments.eval_strategy == "no"
+    assert evaluated(arguments, {}, "pairs") is None
+    assert caplog.text.count("no rows") == 1 and "no pairs" not in caplog.text

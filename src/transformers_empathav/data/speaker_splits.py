@@ -52,9 +52,9 @@ def group_folds(items: list[dict], folds: int, group: Callable[[dict], str] = sp
     """
     names = sorted({group(item) for item in items})
     if not 2 <= folds <= len(names):
+        listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         raise ValueError(
-            f"{folds} folds of {len(names)} groups ({', '.join(names[:5])} ...) cannot be made: take from 2 folds to "
-            "one a group."
+            f"{folds} folds of {len(names)} groups ({listed}) cannot be made: take from 2 folds to one a group."
         )
     return [names[fold::folds] for fold in range(folds)]
 

@@ -9,22 +9,10 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from ..checkpoint.loading import default_device
 from ..checkpoint.parts import load_whole
+from ..data.emotion_names import ALIASES
 from ..modeling.configuration_empathav import EMOTION_LABELS
 from .scorer_part import scorer_directory
 from .text_batches import in_batches, read
-
-
-# How published classifiers spell the seven emotions.
-ALIASES = {
-    "anger": "angry",
-    "disgusted": "disgust",
-    "fear": "fearful",
-    "scared": "fearful",
-    "joy": "happy",
-    "happiness": "happy",
-    "sadness": "sad",
-    "surprise": "surprised",
-}
 
 
 class EmotionScorer:

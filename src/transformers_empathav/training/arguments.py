@@ -1,12 +1,14 @@
 """Arguments that every training recipe shares: the checkpoint, how it is loaded, and where a run goes on."""
 
+import logging
+from collections.abc import Sized
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from transformers import TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import IntervalStrategy, get_last_checkpoint
 from trl import TrlParser
 
 from ..checkpoint.loading import load_model
@@ -14,6 +16,7 @@ from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
 
 
+logger = logging.getLogger(__name__)
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 Groups = TypeVar("Groups")
 
@@ -92,3 +95,20 @@ def resume_from(training: TrainingArguments) -> str | None:
     if training.resume_from_checkpoint in (True, "true", "True"):
         return get_last_checkpoint(training.output_dir) if Path(training.output_dir).is_dir() else None
     return training.resume_from_checkpoint
+
+
+def evaluated(training: TrainingArguments, held_out: Sized, what: str) -> Sized | None:
+    r"""
+    What a trainer evaluates: `held_out`. Where that is empty, evaluation is switched off and a log line says so.
+
+    Args:
+        training (`TrainingArguments`): Changed where there is nothing to evaluate.
+        held_out (`Sized`): Rows, or sets of rows by name.
+        what (`str`): What is missing, for the log line.
+    """
+    if len(held_out):
+        return held_out
+    if training.eval_strategy != IntervalStrategy.NO:
+        logger.warning(f"There is no evaluation, since there are no {what}.")
+        training.eval_strategy, training.load_best_model_at_end = IntervalStrategy.NO, False
+    return None

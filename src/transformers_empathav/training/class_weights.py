@@ -7,27 +7,18 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 
-def balanced_weights(targets: Sequence[int], labels: Sequence[str], require_all: bool = False) -> torch.Tensor:
+def balanced_weights(targets: Sequence[int], labels: Sequence[str]) -> torch.Tensor:
     r"""
     One weight a label, in inverse proportion to how often it occurs. Their mean over the rows is 1.
 
     Args:
         targets (`Sequence[int]`): The label of each row of the training side, as an index into `labels`.
         labels (`Sequence[str]`): All labels.
-        require_all (`bool`, *optional*, defaults to `False`): Whether a label that never occurs is an error.
 
     Returns:
         `torch.Tensor` of shape `(labels,)`: 0 for a label that never occurs.
-
-    Raises:
-        `ValueError`: a label never occurs, and `require_all` is set.
     """
     present = np.unique(targets)
-    if require_all and len(present) < len(labels):
-        missing = [label for index, label in enumerate(labels) if index not in present]
-        raise ValueError(
-            f"No row of the training side shows {', '.join(missing)}: add some, or train without class weights."
-        )
     weights = torch.zeros(len(labels))
     weights[present] = torch.tensor(compute_class_weight("balanced", classes=present, y=targets)).float()
     return weights

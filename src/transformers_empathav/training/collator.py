@@ -232,7 +232,10 @@ def check_columns(names, replies: tuple[str, ...], numbers: tuple[str, ...] = ()
     """
     needed = ("prompt", *replies, *numbers)
     if missing := [name for name in needed if name not in names]:
-        raise ValueError(f"The column {', '.join(map(repr, missing))} is missing: there are {', '.join(names)}.")
+        raise ValueError(
+            f"The column {', '.join(map(repr, missing))} is missing: there are {', '.join(names)}. Add it"
+            + (", or leave out the option that reads it." if set(missing) <= set(numbers) else ".")
+        )
     unread = [name for name in names if name not in (*needed, "id", *ignored)]
     if media := [name for name in unread if name in MEDIA_COLUMNS]:
         raise ValueError(

@@ -15,6 +15,12 @@ def test_a_table_of_your_own(tmp_path):
     assert "speaker" not in only_message(second) and len(only_message(second)["content"]) == 1
 
 
+def test_usual_names_of_emotions_are_known_and_a_label_map_goes_first(tmp_path):
+    (tmp_path / "labels.csv").write_text("path,emotion\na.wav,Anger\nb.wav, JOY\nc.wav,neutral\nd.wav,fear\n")
+    found = [only_message(item)["emotion"] for item in load_labels(tmp_path / "labels.csv", {"fear": "surprise"})]
+    assert found == ["angry", "happy", "neutral", "surprised"]
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [

@@ -17,3 +17,9 @@ def test_sizes_vary_by_seed_and_empty_messages_are_left_out():
     assert {len(window) for window in cut} <= {1, 2, 3, 4} and len({len(window) for window in cut}) > 1
     assert sorted(message["content"] for window in cut for message in window) == list("abcdefghijklmnop")
     assert cut == windows(conversations, 4, vary=True) != windows(conversations, 4, seed=1, vary=True)
+
+
+def test_of_a_message_with_clips_the_words_are_read():
+    clip = {"type": "video", "path": "a.mp4"}
+    said = [{"role": "user", "content": [clip, {"type": "text", "text": "Hi"}]}, {"role": "user", "content": [clip]}]
+    assert windows([{"id": "a", "messages": said}], 2) == [[{"role": "user", "content": "Hi"}]]

@@ -10,7 +10,9 @@ from transformers_empathav.evaluation.replies.contexts import corpus_rows, draw
 def test_rows_know_their_conversation_and_how_much_came_before(tmp_path):
     file = tmp_path / "talks.jsonl"
     turns = [{"role": ("user", "assistant")[turn % 2], "content": f"turn {turn}"} for turn in range(6)]
-    file.write_text("".join(json.dumps({"id": f"talk{talk}", "messages": turns}) + "\n" for talk in range(2)))
+    file.write_text(
+        "".join(json.dumps({"id": f"talk{talk}", "split": "dev", "messages": turns}) + "\n" for talk in range(2))
+    )
     rows = corpus_rows(file)
     assert [(row["conversation"], len(row["prompt"])) for row in rows] == [
         ("talk0", 1), ("talk0", 3), ("talk0", 5), ("talk1", 1), ("talk1", 3), ("talk1", 5),

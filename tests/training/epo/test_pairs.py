@@ -38,3 +38,20 @@ def test_held_out_sets_have_names_of_their_own(tmp_path):
     assert {name: dataset["id"] for name, dataset in found.items()} == {"random": ["a"], "pairs": ["a"]}
     with pytest.raises(ValueError, match="Two sets of held-out pairs are called x"):
         named_pairs([f"x={tmp_path / 'saved'}"] * 2, rows=1)
+
+
+def test_what_is_no_source_of_pairs_says_what_to_name(tmp_path):
+    with pytest.raises(ValueError, match="There are no pairs at .*nowhere.*: make them by") as error:
+        load_pairs([str(tmp_path / "nowhere")])
+    assert "\n" not in str(error.value)
+    Dataset.from_list([pair("a")]).save_to_disk(tmp_path / "runs" / "opposite")
+    with pytest.raises(ValueError, match="name one, .*opposite"):
+        load_pairs([str(tmp_path / "runs")])
+
+
+def test_clips_of_json_lines_are_found_from_the_file(tmp_path):
+    row = pair("a", [{"type": "video", "path": "clips/a.mp4"}])
+    (tmp_path / "own.jsonl").write_text(json.dumps(row) + "\n")
+    assert load_pairs([str(tmp_path / "own.jsonl")])[0]["prompt"][0]["content"][0]["path"] == str(
+        tmp_path / "clips/a.mp4"
+    )

@@ -1,8 +1,12 @@
 """Folds with further clips for the training sides."""
 
+import pytest
+
 from transformers_empathav.data.clips.item import clip_item
 from transformers_empathav.data.speaker_splits import speaker_of, take_of
-from transformers_empathav.training.extractor.cross_validation import folds_with_extra
+from transformers_empathav.training.arguments import parse_groups
+from transformers_empathav.training.extractor.arguments import ExtractorArguments
+from transformers_empathav.training.extractor.cross_validation import check_groups, folds_with_extra
 
 
 def item(speaker, number=1):
@@ -26,3 +30,20 @@ def test_takes_of_one_speaker_are_held_out_together():
     for kept, test in folds_with_extra(items, [], 2, take_of):
         assert len(kept) == len(test) == 2 and len({take_of(one) for one in test}) == 1
         assert not {take_of(one) for one in kept} & {take_of(one) for one in test}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--folds 4", "4 folds of 3 groups (actor01, actor02, actor03) cannot be made"),
+        ("--folds 3 --dev_groups 2", "holds out 2 speakers and a training side has 2"),
+        ("--dev_groups 3", "holds out 3 speakers and a training side has 3"),
+        ("--folds 3 --choose_from a.yaml --choice_folds 3", "3 folds of 2 groups"),
+    ],
+)
+def test_speakers_that_do_not_suffice_are_told_of(options, said, tmp_path):
+    given = ["--output_dir", str(tmp_path), "--use_cpu", "true", "--save_strategy", "epoch", *options.split()]
+    items = [item("01"), item("02"), item("03")]
+    with pytest.raises(ValueError) as error:
+        check_groups(items, [], parse_groups(ExtractorArguments, given))
+    assert said in str(error.value)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ...modeling.configuration_empathav import EMOTION_LABELS
+from ..emotion_names import one_of_seven
 
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,8 @@ def clip_item(path: str | os.PathLike, emotion: str, speaker: str | None = None,
 
 def checked_emotion(label: str | None, where: str, label_map: Mapping[str, str | None] | None = None) -> str | None:
     """
-    The emotion that a corpus's label means, one of the seven; `None` where `label_map` leaves such clips out.
+    The emotion that a corpus's label means, one of the seven; `None` where `label_map` leaves such clips out. Usual
+    names (anger, joy, ...) are known, in whatever case.
 
     Args:
         label (`str`, *optional*): As the corpus has it.
@@ -50,13 +52,15 @@ def checked_emotion(label: str | None, where: str, label_map: Mapping[str, str |
     label = (label or "").strip()
     if label_map and label in label_map:
         label = label_map[label]
-    if label is None or label in EMOTION_LABELS:
-        return label
+    if label is None:
+        return None
+    if (emotion := one_of_seven(label)) in EMOTION_LABELS:
+        return emotion
     if not label:
         raise ValueError(f"{where} has no emotion: label it or take it out of the corpus.")
     raise ValueError(
         f"{where} has the emotion {label!r}, which is none of {', '.join(EMOTION_LABELS)}: name one of them for it, "
-        f'or None to leave such clips out, as in label_map={{"{label}": "neutral"}}.'
+        f'or None to leave such clips out, as in label_map={{"{label}": "neutral"}} (--label_map {label}=neutral).'
     )
 
 

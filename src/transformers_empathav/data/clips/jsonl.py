@@ -25,8 +25,5 @@ def load_clip_lines(path: str | os.PathLike, label_map: Mapping[str, str | None]
             raise ValueError(f"{where} does not end in a user's message with a clip: give it one, or leave it out.")
         emotion = checked_emotion(message.get("emotion"), where, label_map)
         if emotion is not None:
-            parts = [
-                {**part, "path": str(path.parent / part["path"])} if part.get("path") else dict(part) for part in parts
-            ]
-            items.append({"id": conversation["id"], "messages": [{**message, "emotion": emotion, "content": parts}]})
+            items.append({"id": conversation["id"], "messages": [{**message, "emotion": emotion}]})
     return some_clips(items, path, "in it")

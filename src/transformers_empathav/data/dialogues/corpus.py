@@ -5,7 +5,7 @@ from pathlib import Path
 
 from .empathetic_dialogues import load_empathetic_dialogues
 from .esconv import load_esconv
-from .jsonl import load_jsonl
+from .jsonl import load_dialogue_lines
 from .meld import load_meld
 
 
@@ -21,7 +21,8 @@ def load_corpus(name: str, split: str) -> list[dict]:
         name (`str`):
             One of `CORPORA`, in the folder of that name below the one that the environment variable `EMPATHAV_DATA`
             names; or the path of JSON lines of your own.
-        split (`str`): `train` or `dev`, and for MELD `test`. JSON lines have none: they are the same for each.
+        split (`str`):
+            `train` or `dev`, and for MELD `test`. JSON lines name theirs, or a tenth of the conversations is `dev`.
 
     Raises:
         `ValueError`: there is no such corpus, file or folder, or `EMPATHAV_DATA` is not set.
@@ -29,7 +30,7 @@ def load_corpus(name: str, split: str) -> list[dict]:
     if name not in CORPORA:
         if not Path(name).is_file():
             raise ValueError(f"{name!r} is neither a file nor one of {', '.join(CORPORA)}.")
-        return load_jsonl(name)
+        return load_dialogue_lines(name, split)
     root = os.environ.get("EMPATHAV_DATA")
     if not root:
         raise ValueError(

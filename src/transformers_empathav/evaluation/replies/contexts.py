@@ -27,7 +27,7 @@ def corpus_rows(name: str, more_than: int = 0) -> list[dict]:
             if len(row["prompt"]) > more_than:
                 rows.append({**row, "conversation": str(conversation["id"])})
     if not rows:
-        raise ValueError(f"{name} has no reply after more than {more_than} messages.")
+        raise ValueError(f"{name} (dev) has no reply after more than {more_than} messages.")
     return rows
 
 

@@ -26,6 +26,7 @@ class EPOConfig(DPOConfig):
             Column of `d`. Without a margin it need not be there; where it is, it is logged.
         weight_column (`str`, *optional*):
             Column of a weight for each pair, by which its loss is multiplied before the mean over pairs is taken.
+            `"none"`, as `None`, is no weight: it overrules a configuration.
         ignored_columns (`list[str]`, *optional*):
             Columns that nothing need read, by default what recipes/counter_emotional.py writes beside the pairs. Any
             other column that nothing reads is an error.
@@ -55,7 +56,9 @@ class EPOConfig(DPOConfig):
     distance_column: str = field(
         default="emotional_distance", metadata={"help": "Column of the emotional distance of a pair."}
     )
-    weight_column: str | None = field(default=None, metadata={"help": "Column of a weight for each pair."})
+    weight_column: str | None = field(
+        default=None, metadata={"help": "Column of a weight for each pair; `none` for no weights."}
+    )
     ignored_columns: list[str] = field(
         default_factory=lambda: list(ANNOTATIONS), metadata={"help": "Columns that nothing need read."}
     )
@@ -65,6 +68,8 @@ class EPOConfig(DPOConfig):
     recent_turns: int | None = field(default=None, metadata={"help": "Messages verbatim; older ones are compressed."})
 
     def __post_init__(self):
+        if self.weight_column == "none":
+            self.weight_column = None
         if self.bf16 is None:
             self.bf16 = (
                 not (self.fp16 or self.use_cpu) and torch.cuda.is_available() and torch.cuda.is_bf16_supported()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from datasets import Dataset, concatenate_datasets, load_dataset, load_from_disk
 
+from ...data.dialogues.jsonl import read_message
 from ..collator import PAIR
 
 
@@ -14,11 +15,12 @@ def load_pairs(sources: list[str], split: str = "train") -> Dataset:
 
     Args:
         sources (`list[str]`): Directories of `Dataset.save_to_disk`, JSON lines `{"id"?, "prompt", "chosen",
-            "rejected", ...}`, or ids of the Hub.
+            "rejected", ...}` (a relative `path` of a clip counts from the folder of the file), or ids of the Hub.
         split (`str`): Of a dataset of the Hub.
 
     Raises:
-        `ValueError`: there is no source, a line is no pair, or the sources have other columns than the first.
+        `ValueError`: there is no source or nothing at one, a line is no pair, or the sources have other columns than
+            the first.
     """
     if not sources:
         raise ValueError("There are no pairs to train on: name a directory, a file or a Hub id under `pairs`.")
@@ -35,12 +37,20 @@ def load_pairs(sources: list[str], split: str = "train") -> Dataset:
 def load_source(source: str, split: str) -> Dataset:
     """Pairs of one source; see [`load_pairs`]."""
     path = Path(source)
+    if kinds := sorted(found.parent.name for found in path.glob("*/dataset_info.json")):
+        raise ValueError(f"{source} holds pairs of several kinds: name one, {path / kinds[0]} ({', '.join(kinds)}).")
     if (path / "dataset_info.json").is_file():
         return load_from_disk(str(path))
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines()
         return Dataset.from_list([parse_line(path, number, line) for number, line in enumerate(lines, 1)])
-    return load_dataset(source, split=split)
+    try:
+        return load_dataset(source, split=split)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"There are no pairs at {source}, here or on the Hub ({str(error).splitlines()[0]}): make them by "
+            "recipes/counter_emotional.py, or name a directory, JSON lines or a dataset of the Hub."
+        ) from None
 
 
 def parse_line(path: Path, number: int, line: str) -> dict:
@@ -48,8 +58,9 @@ def parse_line(path: Path, number: int, line: str) -> dict:
     try:
         row = json.loads(line)
         for name in ("prompt", *PAIR):
-            row[name] = [{**message, "content": as_parts(message["content"])} for message in row[name]]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+            messages = [read_message(message, path.parent) for message in row[name]]
+            row[name] = [{**message, "content": as_parts(message["content"])} for message in messages]
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f'{path}, line {number} is no pair ({error!r}): write {{"prompt": [...], "chosen": [...], "rejected": '
             "[...]}, each a list of messages."

@@ -15,6 +15,27 @@ from .learner import ExtractorLearner
 logger = logging.getLogger(__name__)
 
 
+def check_groups(items: list[dict], extra: list[dict], arguments: ExtractorArguments):
+    """
+    Makes sure that the speakers of the clips suffice for what `arguments` hold out. Call it before any work.
+
+    Raises:
+        `ValueError`: names what cannot be held out.
+    """
+    held_out = arguments.held_out
+    sides = [items + extra]
+    if held_out.folds:
+        sides = [kept for kept, _ in folds_with_extra(items, extra, held_out.folds, held_out.group)]
+    for side in sides:
+        if arguments.choice.choose_from:
+            group_folds(side, arguments.choice.choice_folds)
+        if held_out.dev_groups and held_out.dev_groups >= (speakers := len(set(map(speaker_of, side)))):
+            raise ValueError(
+                f"dev_groups holds out {held_out.dev_groups} speakers and a training side has {speakers}: hold out "
+                "fewer, so that some are left to train on."
+            )
+
+
 def folds_with_extra(
     items: list[dict], extra: list[dict], folds: int, group: Callable[[dict], str]
 ) -> Iterator[tuple[list[dict], list[dict]]]:

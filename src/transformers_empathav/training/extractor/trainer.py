@@ -1,5 +1,7 @@
 """The trainer of the extractor."""
 
+import logging
+
 import numpy as np
 import torch
 from torch import nn
@@ -9,6 +11,9 @@ from ..class_weights import balanced_weights
 from ..loss_scale import mean_over_update
 from ..part_trainer import PartTrainer
 from .dataset import ClipSampler, EmotionDataset
+
+
+logger = logging.getLogger(__name__)
 
 
 class EmotionTrainer(PartTrainer):
@@ -23,8 +28,7 @@ class EmotionTrainer(PartTrainer):
             Epochs before the language model is asked; until then [`EmotionTraining.word_scores`] are trained.
         args, kwargs: As in `transformers.Trainer`; the datasets are [`EmotionDataset`].
 
-    Raises:
-        `ValueError`: with `class_weights`, an emotion never occurs, so it would never be learned.
+    A log line names emotions that no clip of the training side shows: they will not be recognised.
     """
 
     part = "extractor"
@@ -36,7 +40,9 @@ class EmotionTrainer(PartTrainer):
         self.label_smoothing, self.warmup_epochs = label_smoothing, warmup_epochs
         labels = self._inner().config.emotion_labels
         targets = self.train_dataset.targets
-        self.weights = balanced_weights(targets, labels, require_all=True) if class_weights else None
+        if missing := [label for index, label in enumerate(labels) if index not in targets]:
+            logger.warning(f"No clip of the training side shows {', '.join(missing)}: that will not be recognised.")
+        self.weights = balanced_weights(targets, labels) if class_weights else None
 
     def _get_train_sampler(self, train_dataset=None):
         # `Trainer` calls `set_epoch` of the sampler at the beginning of each epoch. This one tells the dataset, which

@@ -21,7 +21,9 @@ class ReplyArguments:
     """
 
     corpora: list[str] = field(default_factory=lambda: ["meld"], metadata={"help": "Corpora to train on."})
-    eval_corpus: str = field(default="meld", metadata={"help": "Corpus whose dev split is evaluated."})
+    eval_corpus: str | None = field(
+        default=None, metadata={"help": "Corpus whose dev split is evaluated; all that are trained on by default."}
+    )
     eval_rows: int = field(default=256, metadata={"help": "Rows of the dev split that are evaluated."})
     max_length: int | None = field(default=512, metadata={"help": "Positions of prompt and reply together."})
     recent_turns: int | None = field(default=None, metadata={"help": "Messages verbatim; older ones are compressed."})
@@ -64,14 +66,14 @@ def training_rows(
             labelled; without it they are left out.
 
     Raises:
-        `ValueError`: no reply is left.
+        `ValueError`: no reply is left to train on; of `dev` there may be none.
     """
     rows = reply_rows(
         [item for name in corpora for item in load_corpus(name, split)], arguments.max_turns, arguments.min_words
     )
     if arguments.emotion_tags and classify is None:
         rows = [row for row in rows if row["emotion"] is not None]
-    if not rows:
+    if not rows and split == "train":
         raise ValueError(
             f"{', '.join(corpora)} ({split}) has no reply to train on: give conversations in which an assistant "
             "answers a user" + (", with the emotion of the reply, or a tag_scorer." if arguments.emotion_tags else ".")
