@@ -266,7 +266,7 @@ def add(model, processor, folder, name, begin, attempts, outcome):
         memory = ConversationMemory.from_pretrained(folder)
         memory = model.compress(**processor.encode_history([user(name)]), memory=memory)
         if not attempt:
-            begin.wait(30)
+            begin.wait(120)
         try:
             memory.save_pretrained(folder)
             outcome.put((name, None))
@@ -287,7 +287,7 @@ def test_six_writers_lose_nothing_in_silence(attempts, saved, model, processor):
         writer.start()
     told = dict(outcome.get() for _ in writers)
     for writer in writers:
-        writer.join(30)
+        writer.join(120)
         assert writer.exitcode == 0
     written = [name for name, error in told.items() if error is None]
     assert len(written) == (1 if attempts == 1 else 6)  # all had read before the first wrote
@@ -378,7 +378,7 @@ def test_a_full_disk_is_an_oserror_and_leaves_the_old_memory(saved, model, proce
     writer = PROCESSES.Process(target=write_too_much, args=(more, saved, outcome))
     writer.start()
     is_oserror, line = outcome.get()
-    writer.join(30)
+    writer.join(120)
     assert is_oserror and str(saved / MEMORY_FILE) in line and "could not be written" in line and "\n" not in line
     assert (saved / MEMORY_FILE).read_bytes() == before
     assert [path.name for path in saved.iterdir()] == [MEMORY_FILE]
