@@ -94,3 +94,22 @@ def test_a_constant_stream_has_a_gradient():
     nothing = torch.zeros(1, 2, 2, 4, requires_grad=True)
     LayerStatistics(2, 4, 6).scaled(nothing).sum().backward()
     assert torch.isfinite(nothing.grad).all()
+
+
+@pytest.mark.parametrize("limit", [float("inf"), torch.finfo(torch.float32).max, 0.5])
+def test_gradients_are_numbers_with_any_limit(limit):
+    """Adapters that also match the encoders send gradients through statistics that were never fitted."""
+    path = LayerStatistics(2, 3, 4)
+    path.limit.fill_(limit)
+    torch.nn.init.normal_(path.weight)
+    layers = torch.randn(2, 2, 5, 3, requires_grad=True)
+    path(layers, torch.ones(2, 5, dtype=torch.bool)).sum().backward()
+    assert layers.grad.isfinite().all() and layers.grad.abs().sum() > 0
+
+
+def test_before_it_is_fitted_statistics_are_not_scaled_down():
+    path = LayerStatistics(2, 3, 4)
+    found = torch.randn(5, 2, 2, 3) * 1e3
+    assert torch.equal(path.scaled(found), found)
+    path.limit.fill_(float("inf"))  # as older checkpoints hold it
+    assert torch.equal(path.scaled(found), found)

@@ -188,3 +188,29 @@ def test_a_language_model_that_transforms_its_logits_is_refused(processor):
 
     with pytest.raises(ValueError, match="final_logit_softcapping=30"):
         tiny_model(processor, text_config=Gemma2Config(vocab_size=300, hidden_size=32, num_hidden_layers=1))
+
+
+def test_a_tuple_is_given_to_whoever_asks_for_one(model, processor):
+    inputs = encode(processor, [user(("audio", sound(1)), "hi")])
+    for part in (model, model.model):
+        named, plain = part(**inputs, use_cache=False), part(**inputs, use_cache=False, return_dict=False)
+        assert isinstance(plain, tuple) and all(torch.equal(one, other) for one, other in zip(named.to_tuple(), plain))
+
+
+@pytest.mark.parametrize("memory", [False, True], ids=["clip", "clip and memory"])
+def test_an_assistant_sees_clips_and_memory_too(model, processor, memory):
+    """Assisted decoding gives what greedy decoding gives, in fewer passes of the model itself."""
+    talk = [user("my dog died"), assistant("Oh no"), user(("audio", sound(1)), "hi")]
+    inputs = encode(processor, talk, recent_turns=1) if memory else encode(processor, talk[-1:])
+    options = {"max_new_tokens": 8, "do_sample": False}
+    assisted = model.generate(**inputs, **options, assistant_model=model)
+    assert torch.equal(assisted, model.generate(**inputs, **options))
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_every_part_that_has_attention_takes_the_implementation(model, processor, tmp_path, implementation):
+    model.save_pretrained(tmp_path)
+    loaded = type(model).from_pretrained(tmp_path, attn_implementation=implementation).eval()
+    assert loaded.model.language_model.config._attn_implementation == implementation
+    inputs = encode(processor, [user(("audio", sound(1)), "hi")])
+    assert relative_error(loaded(**inputs).logits, model(**inputs).logits) < 1e-4

@@ -90,6 +90,8 @@ class FaceEncoder(PreTrainedModel):
     config_class = FaceEncoderConfig
     base_model_prefix = "face_encoder"
     main_input_name = "pixel_values"
+    # It has no attention, so any implementation is accepted.
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
     input_modalities = ("image",)
     _no_split_modules = ["ResidualModule"]
 

@@ -77,13 +77,14 @@ class EmpathAVGenerationMixin(GenerationMixin):
     def prepare_inputs_for_generation(
         self, input_ids, next_sequence_length=None, inputs_embeds=None, is_first_iteration=False, **kwargs
     ):
-        if not is_first_iteration and kwargs.get("use_cache", True):
-            kwargs.update(dict.fromkeys(EMBEDS))  # their keys and values are in the cache
-        elif next_sequence_length is not None and next_sequence_length < input_ids.shape[1]:
+        # Vectors go where their placeholders are read now; those of tokens in the cache are left out. An assistant
+        # reads its whole prompt with `is_first_iteration=False`, so that does not tell.
+        if next_sequence_length is not None and next_sequence_length < input_ids.shape[1]:
             cached = input_ids[:, : input_ids.shape[1] - next_sequence_length]
             for name, embeds in given_inputs(kwargs, EMBEDS).items():
                 blocks = zip(self._by_row(name, embeds, input_ids), self._counts(name, cached))
-                kwargs[name] = torch.cat([block[skipped:] for block, skipped in blocks])
+                left = torch.cat([block[skipped:] for block, skipped in blocks])
+                kwargs[name] = left if len(left) else None
         return super().prepare_inputs_for_generation(
             input_ids,
             next_sequence_length=next_sequence_length,

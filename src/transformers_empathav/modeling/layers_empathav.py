@@ -6,6 +6,7 @@ from transformers import initialization as init
 
 
 FARTHEST = 2.0  # standard deviations (root mean square over all statistics); clips of unseen speakers lie within
+NO_LIMIT = torch.finfo(torch.float32).max
 
 
 class LayerMix(nn.Module):
@@ -72,7 +73,7 @@ class LayerStatistics(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_width))
         self.register_buffer("channel_shift", torch.zeros(num_layers, 2, width))
         self.register_buffer("channel_scale", torch.ones(num_layers, 2, width))
-        self.register_buffer("limit", torch.tensor(float("inf")))
+        self.register_buffer("limit", torch.tensor(NO_LIMIT))
         self.dropout = nn.Dropout(0.0)
 
     @torch.no_grad()
@@ -82,7 +83,7 @@ class LayerStatistics(nn.Module):
         init.zeros_(self.bias)
         init.zeros_(self.channel_shift)
         init.ones_(self.channel_scale)
-        init.constant_(self.limit, float("inf"))
+        init.constant_(self.limit, NO_LIMIT)
 
     def forward(self, layers: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """
@@ -96,7 +97,7 @@ class LayerStatistics(nn.Module):
         """Standardises statistics of shape `(clips, layers, 2, width)` and scales down clips beyond `limit`."""
         found = (found - self.channel_shift) * self.channel_scale
         size = found.square().mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12).sqrt()
-        return found * (self.limit / size).clamp(max=1) ** 4
+        return found * (size / self.limit).clamp(min=1) ** -4
 
     @torch.no_grad()
     def fit(self, mean: torch.Tensor, spread: torch.Tensor, gain: float = 1.0):

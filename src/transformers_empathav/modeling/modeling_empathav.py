@@ -7,6 +7,7 @@ from torch import nn
 from transformers import AutoModel, Cache, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+from transformers.utils import can_return_tuple
 
 from .compressor_fingerprint_empathav import (
     WeightsFingerprint,
@@ -143,6 +144,7 @@ class EmpathAVModel(EmpathAVPreTrainedModel):
             role_starts=find_role_starts(history_input_ids, names, mask, memory.unfinished),
         )
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -280,6 +282,7 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
         return replace(self.model.empty_memory(rows), max_vectors=max_vectors)
 
     # `generate` reads the names of this signature, so all inputs are listed; EmpathAVModel.forward takes the same.
+    @can_return_tuple
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -358,6 +361,7 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
             memory=memory,
             memory_embeds=memory_embeds,
             use_cache=use_cache,
+            return_dict=True,
             **kwargs,
         )
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
