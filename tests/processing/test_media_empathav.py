@@ -16,7 +16,7 @@ from transformers.dynamic_module_utils import get_imports
 from clips import tone, write_clip
 from transformers_empathav.processing import media_empathav
 from transformers_empathav.processing.media_empathav import MediaError, MediaLimits, load_clip
-from transformers_empathav.processing.media_sources_empathav import MissingMediaError
+from transformers_empathav.processing.media_limits_empathav import MissingMediaError
 
 
 def apart(a, b):
