@@ -1,5 +1,7 @@
 """Small media files for tests, made with PyAV: a picture that counts its frames and a tone."""
 
+import io
+import struct
 from fractions import Fraction
 
 import av
@@ -32,6 +34,8 @@ def write_clip(
     format=None,
     options=None,
     picture=None,
+    pixel_aspect=None,
+    pixel_format="yuv420p",
 ):
     """
     Write a clip whose frame `i` is `shade(i)` all over, with the sound of `tone`.
@@ -53,6 +57,8 @@ def write_clip(
         format (`str`, *optional*): Container.
         options (`dict[str, str]`, *optional*): Of the container.
         picture (*optional*): Function of a frame's index to its RGB array, in place of the shades.
+        pixel_aspect (`Fraction`, *optional*): Width of a pixel by its height.
+        pixel_format (`str`): Of the encoder.
 
     Returns:
         The path.
@@ -61,11 +67,17 @@ def write_clip(
     with av.open(file, "w", format=format, options=options or {}) as container:
         packets = []
         if fps:
-            packets += _video(container, video_codec, seconds, fps, size, times, key_every, picture)
+            stream = container.add_stream(video_codec, rate=fps)
+            stream.width, stream.height, stream.pix_fmt = *size, pixel_format
+            if pixel_aspect:
+                stream.codec_context.sample_aspect_ratio = pixel_aspect
+            packets += _video(stream, seconds, fps, times, key_every, picture)
         if audio_rate:
             length = seconds if audio_seconds is None else audio_seconds
             sound = tone(length, audio_rate, len(av.AudioLayout(layout).channels), frequency)
-            packets += _audio(container, audio_codec, audio_format, layout, audio_rate, sound, audio_start)
+            stream = container.add_stream(audio_codec, rate=audio_rate, layout=layout)
+            stream.format = audio_format or stream.codec_context.codec.audio_formats[0]
+            packets += _audio(stream, sound, audio_start)
         for packet in sorted(packets, key=lambda packet: float((packet.dts or 0) * packet.time_base)):
             container.mux(packet)
     return path
@@ -77,12 +89,50 @@ def tone(seconds, rate, channels=1, frequency=440.0):
     return np.stack([wave / (channel + 1) for channel in range(channels)]).astype(np.float32)
 
 
-def _video(container, codec, seconds, fps, size, times, key_every, picture):
-    stream = container.add_stream(codec, rate=fps)
-    stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+def write_sounds(path, tracks, rate=16000, codec="pcm_s16le", format=None):
+    """Write sound tracks alone, each a float array `(channels, samples)` of one or two channels. Returns the path."""
+    file = path if hasattr(path, "write") else str(path)
+    with av.open(file, "w", format=format) as container:
+        streams = [container.add_stream(codec, rate=rate, layout=("mono", "stereo")[len(one) - 1]) for one in tracks]
+        for stream in streams:
+            stream.format = stream.codec_context.codec.audio_formats[0]
+        for stream, sound in zip(streams, tracks):
+            for packet in _audio(stream, np.asarray(sound, np.float32), 0.0):
+                container.mux(packet)
+    return path
+
+
+def with_matrix(data, a, b, c, d):
+    """An MP4 file whose first track is shown by the matrix x' = a x + c y, y' = b x + d y."""
+    data = bytearray(data)
+    matrix = data.index(b"tkhd") + 4 + 40  # version 0: the display matrix lies 40 bytes into the box
+    fixed = [round(65536 * value) for value in (a, b, c, d)]
+    data[matrix : matrix + 36] = struct.pack(">9i", *fixed[:2], 0, *fixed[2:], 0, 0, 0, 1 << 30)
+    return bytes(data)
+
+
+class OneWay(io.RawIOBase):
+    """A target that cannot go back, as a pipe: headers keep what was known when they were written."""
+
+    def __init__(self):
+        self.data = bytearray()
+
+    def writable(self):
+        return True
+
+    def seekable(self):
+        return False
+
+    def write(self, data):
+        self.data += data
+        return len(data)
+
+
+def _video(stream, seconds, fps, times, key_every, picture):
+    size = stream.width, stream.height
     stream.codec_context.gop_size = key_every
     stream.codec_context.time_base = stream.time_base = Fraction(1, CLOCK)
-    if codec == "mpeg4":
+    if stream.codec_context.name == "mpeg4":
         stream.codec_context.time_base = stream.time_base = Fraction(1, fps)
     for index, time in enumerate(times or np.arange(round(seconds * fps)) / fps):
         grey = np.full((size[1], size[0], 3), shade(index), np.uint8)
@@ -93,11 +143,11 @@ def _video(container, codec, seconds, fps, size, times, key_every, picture):
     yield from stream.encode()
 
 
-def _audio(container, codec, audio_format, layout, rate, sound, start):
-    stream = container.add_stream(codec, rate=rate, layout=layout)
-    stream.format = audio_format or stream.codec_context.codec.audio_formats[0]
+def _audio(stream, sound, start):
+    rate = stream.rate
     for begin in range(0, sound.shape[1], 1024):
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[:, begin : begin + 1024]), "fltp", layout)
+        part = np.ascontiguousarray(sound[:, begin : begin + 1024])
+        frame = av.AudioFrame.from_ndarray(part, "fltp", stream.layout.name)
         frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
         frame.pts = begin + round(start * rate)
         yield from stream.encode(frame)

@@ -15,7 +15,7 @@ from transformers.feature_extraction_utils import FeatureExtractionMixin
 
 from .media_arrays_empathav import Stills, in_memory, is_sound, sound_of, stills_of
 from .media_limits_empathav import MediaError, MediaLimits, Source, number  # noqa: F401 (MediaError: of this module)
-from .media_sound_empathav import is_silent
+from .media_sound_empathav import SILENT, is_silent
 from .media_sources_empathav import open_file, open_media
 from .media_tracks_empathav import read_tracks
 
@@ -148,7 +148,7 @@ def _cut(source, sound, video, sampling_rate, num_frames, window_seconds):
     """Divide sound and video, which both start at time zero, into equal windows. Silence counts as no sound."""
     seconds = 0.0 if video is None else video.seconds
     if sound is not None and len(sound) and is_silent(sound):
-        source.warn("its sound is digital silence (was it muted?), which counts as no sound.")
+        source.warn(SILENT)
         if video is not None and not isinstance(video, Stills):
             sound = None
     total = max(0 if sound is None else len(sound), round(seconds * sampling_rate))

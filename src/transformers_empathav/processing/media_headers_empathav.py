@@ -4,7 +4,9 @@ import struct
 
 
 _UNKNOWN = (0, 0x7FFFFFFF, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)  # written before the length is known
+_HUGE = 2**30  # no length of samples, but what stands for an unknown one
 _W64_GUID = 16
+PLAIN = (b"RIFF", b"FORM", b".snd", b"caff")  # beginnings of what `held_share` knows
 OPEN_ENDED = (b"FORM", b"riff", b"RF64", b"BW64")  # beginnings of what `mend` mends
 
 
@@ -29,6 +31,39 @@ def is_complete(format, head, size):
         return False
     length = int.from_bytes(head[place + 4 : place + 4 + width], "big") - (1 << 7 * width)
     return place + 4 + width + length <= size
+
+
+def held_share(head, size):
+    """
+    Which share of the samples that a header announces a file of plain samples holds.
+
+    Args:
+        head (`bytes`): Its first bytes.
+        size (`int`): Its length in bytes.
+
+    Returns:
+        `float`: above 0, at most 1; 1 also where the header announces nothing.
+    """
+    place, length = _find_samples(head)
+    left = size - place
+    return left / length if 0 < left < length < _HUGE else 1.0
+
+
+def _find_samples(head):
+    """Where the samples begin, and how many bytes of them are announced."""
+    if head[:4] == b".snd" and len(head) >= 12:
+        return struct.unpack_from(">II", head, 4)
+    wave, caf = head[:4] == b"RIFF" and head[8:12] == b"WAVE", head[:4] == b"caff"
+    if not wave and not caf and head[8:12] not in (b"AIFF", b"AIFC"):
+        return 0, 0
+    kinds, form = ((b"data",), ">4sq") if caf else ((b"data", b"SSND"), "<4sI" if wave else ">4sI")
+    place, width = 8 if caf else 12, struct.calcsize(form)
+    while place + width <= len(head):
+        kind, length = struct.unpack_from(form, head, place)
+        if kind in kinds:
+            return place + width, length
+        place += width + max(length, 0) + (0 if caf else length % 2)
+    return 0, 0
 
 
 def mend(head, size):

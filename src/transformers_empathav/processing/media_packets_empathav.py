@@ -2,7 +2,7 @@
 
 from math import inf
 
-from .media_headers_empathav import is_complete
+from .media_headers_empathav import PLAIN, held_share, is_complete
 from .media_limits_empathav import MediaError, import_av
 
 
@@ -61,6 +61,8 @@ def demux(source, container, streams):
             errors += 1
             damage = max(last, 0.0) if damage is None else damage
     there = max(last, 0.0)
+    if source.head.startswith(PLAIN) and there:  # FFmpeg takes the file's length where the header announces more
+        stated = max(stated or 0.0, there / held_share(source.head, source.size))
     if stated is not None and there < stated - _SLACK - min(step, 1.0):
         if damage is None and is_complete(container.format.name, source.head, source.size):
             source.warn(f"its header says {stated:.2f} s, but it holds {there:.2f} s, which are used.")
@@ -110,11 +112,13 @@ def decode_packet(source, stream, packet=None):
 
 
 def decode_all(source, stream, packets):
-    """Decode a track from beginning to end, and yield its frames; packets that do not decode are left out."""
+    """Decode a track from beginning to end, and yield its frames, and `None` for a packet that does not decode."""
     lost = 0
     for packet in [*packets, None]:
         frames = decode_packet(source, stream, packet)
-        lost += frames is None and packet is not None
+        if frames is None and packet is not None:
+            lost += 1
+            yield None
         yield from frames or ()
     if lost:
         source.check_share(len(packets) - lost, len(packets), f"packets of stream {stream.index}")

@@ -8,6 +8,7 @@ from .media_limits_empathav import MediaError
 from .media_packets_empathav import decode_all
 
 
+SILENT = "its sound is digital silence (was it muted?), which counts as no sound."
 _GAP = 0.1  # longest gap in the sound, in seconds, that is not filled with silence
 _SILENCE = 2.5 / 2**15  # digital silence stays within this, dithered to 16 bits too
 _OFFSET = 0.02  # and so does silence that lies beside zero, as some 8-bit recorders write it
@@ -119,7 +120,12 @@ def _decode(source, stream, packets, weights=None):
     """Decode a track and mix its channels by `weights`. Packets that do not decode become silence."""
     stream.codec_context.flush_buffers()
     pieces, rate, begin, count, frame, loudness = [np.zeros(0, np.float32)], 1, None, 0, None, Loudness()
-    for frame in decode_all(source, stream, packets):
+    least = _GAP
+    for decoded in decode_all(source, stream, packets):
+        if decoded is None:
+            least = 0.0  # what is lost was there, however short
+            continue
+        frame = decoded
         now = frame.time or 0.0
         if begin is None:
             rate, begin = frame.sample_rate, now
@@ -127,7 +133,8 @@ def _decode(source, stream, packets, weights=None):
         if frame.sample_rate != rate:
             raise source.error(f"its sampling rate changes at second {now:.2f}; convert it to one rate.")
         gap = round((now - begin) * rate) - count
-        gap = gap if frame.time is not None and gap > _GAP * rate else 0
+        gap = gap if frame.time is not None and gap > least * rate else 0
+        least = _GAP
         count += gap + frame.samples
         source.check(count / rate, "s long", "max_seconds")
         source.check(count * frame.layout.nb_channels, "samples over all channels", "max_samples")

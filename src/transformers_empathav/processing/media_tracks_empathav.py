@@ -9,7 +9,7 @@ import numpy as np
 from .media_display_empathav import in_one_size, picture, pixel_aspect
 from .media_limits_empathav import import_av
 from .media_packets_empathav import decode_packet, demux, seconds_of
-from .media_sound_empathav import read_sound
+from .media_sound_empathav import SILENT, is_silent, read_sound
 
 
 def read_tracks(source, container, want, sound, sampling_rate):
@@ -51,6 +51,9 @@ def read_tracks(source, container, want, sound, sampling_rate):
     packets = demux(source, container, [*audio, *([] if video is None else [video])])
     if audio:
         sound, heard = read_sound(source, [(stream, packets[stream.index]) for stream in audio], sampling_rate)
+        if video is not None and len(sound) and is_silent(sound):
+            source.warn(SILENT)
+            sound = heard = None
     if video is None:
         return sound, None
     track = VideoTrack(source, video, packets[video.index], heard)
