@@ -109,8 +109,9 @@ def test_frames_that_change_their_size_come_in_that_of_the_largest(tmp_path, pro
 
 
 def test_streams_of_different_sizes_one_after_the_other(tmp_path):
-    parts = [write_clip(tmp_path / f"{size[0]}.ts", 0.4, 10, size, None) for size in ((96, 64), (48, 32))]
-    joined = b"".join(part.read_bytes() for part in parts)
+    first = write_clip(tmp_path / "first.ts", 0.4, 10, (96, 64), None)
+    second = write_clip(tmp_path / "second.ts", 0.4, 10, (48, 32), None, times=[0.4, 0.5, 0.6, 0.7])
+    joined = first.read_bytes() + second.read_bytes()
     assert load_clip(joined, num_frames=6)[0].frames.shape == (6, 64, 96, 3)
     assert in_one_size([np.zeros((2, 1, 3), np.uint8), np.zeros((1, 5, 3), np.uint8)]).shape == (2, 1, 5, 3)
 
@@ -151,9 +152,8 @@ def gif(screen, *frames):
     for left, top, width, height, colour in frames:
         bits = "".join(f"{code:03b}"[::-1] for _ in range(width * height) for code in (4, colour)) + "101"
         coded = bytes(int(bits[at : at + 8][::-1], 2) for at in range(0, len(bits), 8))
-        blocks = b"".join(
-            bytes([len(coded[at : at + 255])]) + coded[at : at + 255] for at in range(0, len(coded), 255)
-        )
+        pieces = [coded[at : at + 255] for at in range(0, len(coded), 255)]
+        blocks = b"".join(bytes([len(piece)]) + piece for piece in pieces)
         data += b"\x21\xf9\x04" + struct.pack("<BHB", 4, 10, 0) + b"\0"
         data += b"\x2c" + struct.pack("<HHHHB", left, top, width, height, 0) + b"\x02" + blocks + b"\0"
     return data + b"\x3b"
@@ -168,7 +168,7 @@ def test_a_gif_has_the_size_of_its_screen(first):
     assert (clip.frames[1, 4:, :4] == BLUE).all()
     outside = np.ones((8, 8), bool)
     outside[top : top + 4, left : left + 4] = False
-    assert (clip.frames[0][outside] == 255).all()  # nothing is drawn there
+    assert (clip.frames[0][outside] == RED).all()  # the background colour
 
 
 def test_a_small_file_that_decodes_for_minutes_is_refused_before_it_does(tmp_path):
@@ -183,7 +183,7 @@ def test_a_small_file_that_decodes_for_minutes_is_refused_before_it_does(tmp_pat
 
 
 TILES = [
-    [np.full((64, 96, 3), (40 * row + 30, 100 * column + 20, 90), np.uint8) for column in (0, 1)] for row in range(5)
+    [np.full((64, 96, 3), (40 * row + 30, 100 * column + 20, 90), np.uint8) for column in range(2)] for row in range(5)
 ]
 
 
