@@ -32,7 +32,7 @@ def in_memory(source, rate):
     if callable(getattr(source, "get_all_samples", None)):
         samples = source.get_all_samples()
         sound = np.atleast_2d(_as_array(samples.data))
-        if sound.ndim == 2 and sound.shape[0] > sound.shape[1]:
+        if sound.ndim == 2 and sound.shape[0] > sound.shape[1] > 0:
             raise MediaError(f"the decoded sound: its shape {sound.shape} is not (channels, samples).")
         return sound, samples.sample_rate, True
     if callable(getattr(source, "get_frame_at", None)):

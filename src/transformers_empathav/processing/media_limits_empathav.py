@@ -80,6 +80,7 @@ class Source:
         self.name = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
         self.limits = limits
         self.size, self.head = 0, b""  # its length in bytes, and the first of them
+        self.interrupt = None
         self.ends = time.monotonic() + limits.max_decode_seconds
 
     def error(self, text, kind=MediaError):
@@ -115,8 +116,15 @@ class Source:
         excess = (pixels - _FREE_PIXELS) / max(self.size, 1)
         self.check(excess, "pixels to decode for each byte", "max_pixels_per_byte")
 
+    def check_interrupt(self):
+        """Raise what interrupted the reading of a file inside PyAV (`KeyboardInterrupt`), which drops it."""
+        if self.interrupt is not None:
+            interrupt, self.interrupt = self.interrupt, None
+            raise interrupt
+
     def check_time(self):
         """Raise a `MediaError` if reading and decoding have taken too long."""
+        self.check_interrupt()
         if time.monotonic() > self.ends:
             raise self.error(
                 f"reading it takes longer than the limit of {self.limits.max_decode_seconds:.10g} s; give a shorter or"
@@ -140,7 +148,10 @@ class Source:
         Missing libraries stay an `ImportError`, and what is no `Exception` (`KeyboardInterrupt`) stays as it is.
         """
         try:
-            yield
+            try:
+                yield
+            finally:
+                self.check_interrupt()
         except (MediaError, ImportError):
             raise
         except MemoryError as error:

@@ -110,7 +110,14 @@ class CheckedFile:
         self.source.check_time()
         size = self.source.limits.max_bytes if size is None or size < 0 else size
         place = self.file.tell() if self.head else 0
-        data = _checked(self.source, self.file.read(size), size)
+        try:
+            with self.source.guard():  # what it raises is its own, and no fault of the format
+                data = _checked(self.source, self.file.read(size), size)
+        except Exception:
+            raise
+        except BaseException as interrupt:  # PyAV would drop it
+            self.source.interrupt = interrupt
+            return b""
         if place < len(self.head):
             mended = self.head[place : place + len(data)]
             data = mended + bytes(data[len(mended) :])

@@ -9,6 +9,8 @@ import threading
 import time
 from urllib.parse import urljoin, urlsplit
 
+from .media_limits_empathav import MediaError
+
 
 _MAX_REDIRECTS = 5
 _BLOCK = 1 << 16
@@ -39,13 +41,14 @@ def fetch(source, url, scheme, allow_urls):
     if scheme not in ("http", "https"):
         raise source.error("only http:// and https:// are fetched; download the file and give its path.")
     ends = time.monotonic() + source.limits.max_fetch_seconds
-    trusted = is_written_out(url)
+    trusted = None  # known once the address has been read
     for _ in range(_MAX_REDIRECTS + 1):
         try:
+            trusted = is_written_out(url) if trusted is None else False
             answer = _Request(source, url, ends, trusted).run()
+        except MediaError:
+            raise
         except (OSError, http.client.HTTPException, ValueError) as error:
-            if isinstance(error, type(source.error(""))):
-                raise
             if time.monotonic() >= ends:
                 raise _too_slow(source) from None
             raise source.error(
@@ -53,7 +56,7 @@ def fetch(source, url, scheme, allow_urls):
             ) from None
         if isinstance(answer, io.BytesIO):
             return answer
-        url, trusted = urljoin(url, answer), False
+        url = urljoin(url, answer)
         if urlsplit(url).scheme not in ("http", "https"):
             raise source.error(
                 f"it redirects to {url:.100}, and only http:// and https:// are followed; download the file and give"
