@@ -67,17 +67,12 @@ def write_clip(
     with av.open(file, "w", format=format, options=options or {}) as container:
         packets = []
         if fps:
-            stream = container.add_stream(video_codec, rate=fps)
-            stream.width, stream.height, stream.pix_fmt = *size, pixel_format
-            if pixel_aspect:
-                stream.codec_context.sample_aspect_ratio = pixel_aspect
-            packets += _video(stream, seconds, fps, times, key_every, picture)
+            shape = size, pixel_format, pixel_aspect
+            packets += _video(container, video_codec, seconds, fps, shape, times, key_every, picture)
         if audio_rate:
             length = seconds if audio_seconds is None else audio_seconds
             sound = tone(length, audio_rate, len(av.AudioLayout(layout).channels), frequency)
-            stream = container.add_stream(audio_codec, rate=audio_rate, layout=layout)
-            stream.format = audio_format or stream.codec_context.codec.audio_formats[0]
-            packets += _audio(stream, sound, audio_start)
+            packets += _audio(container, audio_codec, audio_format, layout, audio_rate, sound, audio_start)
         for packet in sorted(packets, key=lambda packet: float((packet.dts or 0) * packet.time_base)):
             container.mux(packet)
     return path
@@ -97,7 +92,8 @@ def write_sounds(path, tracks, rate=16000, codec="pcm_s16le", format=None):
         for stream in streams:
             stream.format = stream.codec_context.codec.audio_formats[0]
         for stream, sound in zip(streams, tracks):
-            for packet in _audio(stream, np.asarray(sound, np.float32), 0.0):
+            layout = stream.layout.name
+            for packet in _encoded(stream, layout, rate, np.asarray(sound, np.float32), 0.0):
                 container.mux(packet)
     return path
 
@@ -128,11 +124,15 @@ class OneWay(io.RawIOBase):
         return len(data)
 
 
-def _video(stream, seconds, fps, times, key_every, picture):
-    size = stream.width, stream.height
+def _video(container, codec, seconds, fps, shape, times, key_every, picture):
+    size, pixel_format, pixel_aspect = shape
+    stream = container.add_stream(codec, rate=fps)
+    stream.width, stream.height, stream.pix_fmt = *size, pixel_format
+    if pixel_aspect:
+        stream.codec_context.sample_aspect_ratio = pixel_aspect
     stream.codec_context.gop_size = key_every
     stream.codec_context.time_base = stream.time_base = Fraction(1, CLOCK)
-    if stream.codec_context.name == "mpeg4":
+    if codec == "mpeg4":
         stream.codec_context.time_base = stream.time_base = Fraction(1, fps)
     for index, time in enumerate(times or np.arange(round(seconds * fps)) / fps):
         grey = np.full((size[1], size[0], 3), shade(index), np.uint8)
@@ -143,11 +143,15 @@ def _video(stream, seconds, fps, times, key_every, picture):
     yield from stream.encode()
 
 
-def _audio(stream, sound, start):
-    rate = stream.rate
+def _audio(container, codec, audio_format, layout, rate, sound, start):
+    stream = container.add_stream(codec, rate=rate, layout=layout)
+    stream.format = audio_format or stream.codec_context.codec.audio_formats[0]
+    yield from _encoded(stream, layout, rate, sound, start)
+
+
+def _encoded(stream, layout, rate, sound, start):
     for begin in range(0, sound.shape[1], 1024):
-        part = np.ascontiguousarray(sound[:, begin : begin + 1024])
-        frame = av.AudioFrame.from_ndarray(part, "fltp", stream.layout.name)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[:, begin : begin + 1024]), "fltp", layout)
         frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
         frame.pts = begin + round(start * rate)
         yield from stream.encode(frame)

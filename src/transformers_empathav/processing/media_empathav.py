@@ -30,7 +30,8 @@ class Clip:
 
     Args:
         audio (`np.ndarray` of shape `(samples,)`, *optional*):
-            Mono sound, float32 in [-1, 1]; `None` without sound or where there is digital silence alone.
+            Mono sound, float32 in [-1, 1]; `None` without sound, or with digital silence beside frames. Silence
+            without frames is kept, but counts as no sound too ([`encode_clips`]).
         frames (`np.ndarray` of shape `(frames, height, width, 3)`, *optional*): RGB, uint8; `None` without video.
         start (`float`): Start of the window, in seconds from the beginning of the source.
         end (`float`): End of the window, likewise.
@@ -165,7 +166,9 @@ def _cut(source, sound, video, sampling_rate, num_frames, window_seconds):
         frames = np.split(video.at(times), count)
     clips = []
     for (start, end), shown in zip(windows, frames, strict=True):
-        heard = None if sound is None or is_silent(sound[start:end]) else sound[start:end]
+        heard = None if sound is None or start >= len(sound) else sound[start:end]
+        if heard is not None and shown is not None and is_silent(heard):
+            heard = None  # the face is read alone, as if there were no sound
         clips.append(Clip(heard, shown, start / sampling_rate, end / sampling_rate))
     return clips
 
@@ -185,9 +188,9 @@ def encode_clips(
         image_processor (`BaseImageProcessor`): Converts the frames.
 
     Returns:
-        `dict`: `audio_mask` and `video_mask` `(clips,)`. If any clip has sound, `input_features` `(clips, mel,
-            frames)` and `input_features_mask` `(clips, frames)`. If any has frames, `pixel_values_videos` `(clips,
-            frames, 3, height, width)`.
+        `dict`: `audio_mask` and `video_mask` `(clips,)`, where digital silence counts as no sound. If any clip has
+            sound, `input_features` `(clips, mel, frames)` and `input_features_mask` `(clips, frames)`. If any has
+            frames, `pixel_values_videos` `(clips, frames, 3, height, width)`.
 
     Raises:
         `ValueError`: If clips differ in their number of frames.
@@ -195,16 +198,16 @@ def encode_clips(
     heard = np.array([clip.audio is not None for clip in clips])
     seen = np.array([clip.frames is not None for clip in clips])
     data = {"audio_mask": heard.astype(np.int64), "video_mask": seen.astype(np.int64)}
-    if heard.any() or not seen.any():  # the model wants one of the streams, be it one that is masked
+    data["audio_mask"][[clip.audio is not None and is_silent(clip.audio) for clip in clips]] = 0
+    if heard.any():
         sound = feature_extractor(
-            [clip.audio for clip in clips if clip.audio is not None] or [np.zeros(feature_extractor.sampling_rate)],
+            [clip.audio for clip in clips if clip.audio is not None],
             sampling_rate=feature_extractor.sampling_rate,
             return_attention_mask=True,
             return_tensors="np",
         )
-        rows = slice(int(heard.sum()))
-        data["input_features"] = spread(sound[feature_extractor.model_input_names[0]][rows], heard)
-        data["input_features_mask"] = spread(sound["attention_mask"][rows], heard).astype(np.int64)
+        data["input_features"] = spread(sound[feature_extractor.model_input_names[0]], heard)
+        data["input_features_mask"] = spread(sound["attention_mask"], heard).astype(np.int64)
     if seen.any():
         shown = [clip.frames for clip in clips if clip.frames is not None]
         if len(counts := sorted({len(frames) for frames in shown})) > 1:
