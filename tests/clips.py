@@ -1,5 +1,7 @@
 """Small media files for tests, made with PyAV: a picture that counts its frames and a tone."""
 
+import io
+import struct
 from fractions import Fraction
 
 import av
@@ -35,6 +37,8 @@ def write_clip(
     format=None,
     options=None,
     picture=None,
+    pixel_aspect=None,
+    pixel_format="yuv420p",
 ):
     """
     Write a clip whose frame `i` is `shade(i)` all over, with the sound of `tone`.
@@ -56,6 +60,8 @@ def write_clip(
         format (`str`, *optional*): Container.
         options (`dict[str, str]`, *optional*): Of the container.
         picture (*optional*): Function of a frame's index to its RGB array, in place of the shades.
+        pixel_aspect (`Fraction`, *optional*): Width of a pixel by its height.
+        pixel_format (`str`): Of the encoder.
 
     Returns:
         The path.
@@ -64,7 +70,8 @@ def write_clip(
     with av.open(file, "w", format=format, options=options or {}) as container:
         packets = []
         if fps:
-            packets += _video(container, video_codec, seconds, fps, size, times, key_every, picture)
+            shape = size, pixel_format, pixel_aspect
+            packets += _video(container, video_codec, seconds, fps, shape, times, key_every, picture)
         if audio_rate:
             length = seconds if audio_seconds is None else audio_seconds
             sound = tone(length, audio_rate, len(av.AudioLayout(layout).channels), frequency)
@@ -96,9 +103,52 @@ def tone(seconds, rate, channels=1, frequency=440.0):
     return np.stack([wave / (channel + 1) for channel in range(channels)]).astype(np.float32)
 
 
-def _video(container, codec, seconds, fps, size, times, key_every, picture):
+def write_sounds(path, tracks, rate=16000, codec="pcm_s16le", format=None):
+    """Write sound tracks alone, each a float array `(channels, samples)` of one or two channels. Returns the path."""
+    file = path if hasattr(path, "write") else str(path)
+    with av.open(file, "w", format=format) as container:
+        streams = [container.add_stream(codec, rate=rate, layout=("mono", "stereo")[len(one) - 1]) for one in tracks]
+        for stream in streams:
+            stream.format = stream.codec_context.codec.audio_formats[0]
+        for stream, sound in zip(streams, tracks):
+            layout = stream.layout.name
+            for packet in _encoded(stream, layout, rate, np.asarray(sound, np.float32), 0.0):
+                container.mux(packet)
+    return path
+
+
+def with_matrix(data, a, b, c, d):
+    """An MP4 file whose first track is shown by the matrix x' = a x + c y, y' = b x + d y."""
+    data = bytearray(data)
+    matrix = data.index(b"tkhd") + 4 + 40  # version 0: the display matrix lies 40 bytes into the box
+    fixed = [round(65536 * value) for value in (a, b, c, d)]
+    data[matrix : matrix + 36] = struct.pack(">9i", *fixed[:2], 0, *fixed[2:], 0, 0, 0, 1 << 30)
+    return bytes(data)
+
+
+class OneWay(io.RawIOBase):
+    """A target that cannot go back, as a pipe: headers keep what was known when they were written."""
+
+    def __init__(self):
+        self.data = bytearray()
+
+    def writable(self):
+        return True
+
+    def seekable(self):
+        return False
+
+    def write(self, data):
+        self.data += data
+        return len(data)
+
+
+def _video(container, codec, seconds, fps, shape, times, key_every, picture):
+    size, pixel_format, pixel_aspect = shape
     stream = container.add_stream(codec, rate=fps)
-    stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+    stream.width, stream.height, stream.pix_fmt = *size, pixel_format
+    if pixel_aspect:
+        stream.codec_context.sample_aspect_ratio = pixel_aspect
     stream.codec_context.gop_size = key_every
     stream.codec_context.time_base = stream.time_base = Fraction(1, CLOCK)
     if codec == "mpeg4":
@@ -115,6 +165,10 @@ def _video(container, codec, seconds, fps, size, times, key_every, picture):
 def _audio(container, codec, audio_format, layout, rate, sound, start):
     stream = container.add_stream(codec, rate=rate, layout=layout)
     stream.format = audio_format or stream.codec_context.codec.audio_formats[0]
+    yield from _encoded(stream, layout, rate, sound, start)
+
+
+def _encoded(stream, layout, rate, sound, start):
     for begin in range(0, sound.shape[1], 1024):
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[:, begin : begin + 1024]), "fltp", layout)
         frame.sample_rate, frame.time_base = rate, Fraction(1, rate)

@@ -9,7 +9,7 @@ import pytest
 from transformers_empathav.processing import face_crop_empathav
 from transformers_empathav.processing.face_crop_empathav import FaceCropper, most_agreed, square_around
 from transformers_empathav.processing.media_empathav import load_clip
-from transformers_empathav.processing.media_sources_empathav import MissingMediaError
+from transformers_empathav.processing.media_limits_empathav import MissingMediaError
 
 
 FRAMES = np.random.default_rng(0).integers(0, 255, (6, 180, 320, 3), dtype=np.uint8)

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCTC, AutoModelForSpeechSeq2Seq, AutoProcessor
 from transformers.utils import logging
 
-from ..processing.media_tracks_empathav import resample
+from ..processing.media_sound_empathav import resample
 
 
 logger = logging.get_logger(__name__)

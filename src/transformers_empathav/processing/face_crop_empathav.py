@@ -6,7 +6,7 @@ import threading
 import numpy as np
 from transformers.utils import logging
 
-from .media_sources_empathav import MissingMediaError
+from .media_limits_empathav import MissingMediaError
 
 
 logger = logging.get_logger(__name__)

@@ -4,6 +4,7 @@
 first use, so text alone needs neither.
 """
 
+import os
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,12 +13,14 @@ from PIL import Image
 from transformers import BaseImageProcessor
 from transformers.feature_extraction_utils import FeatureExtractionMixin
 
-from .media_sources_empathav import MediaError, MediaLimits, check_limit, open_file, open_media
-from .media_tracks_empathav import read_tracks, resample, to_mono
+from .media_arrays_empathav import Stills, in_memory, is_sound, sound_of, stills_of
+from .media_limits_empathav import MediaError, MediaLimits, Source, number  # noqa: F401 (MediaError: of this module)
+from .media_sound_empathav import SILENT, is_silent
+from .media_sources_empathav import open_file, open_media
+from .media_tracks_empathav import read_tracks
 
 
 _LIMITS = MediaLimits()
-_MAX_CHANNELS = 32
 
 
 @dataclass
@@ -26,7 +29,9 @@ class Clip:
     One decoded window of a media source.
 
     Args:
-        audio (`np.ndarray` of shape `(samples,)`, *optional*): Mono sound, float32 in [-1, 1]; `None` without sound.
+        audio (`np.ndarray` of shape `(samples,)`, *optional*):
+            Mono sound, float32 in [-1, 1]; `None` without sound, or with digital silence beside frames. Silence
+            without frames is kept, but counts as no sound too ([`encode_clips`]).
         frames (`np.ndarray` of shape `(frames, height, width, 3)`, *optional*): RGB, uint8; `None` without video.
         start (`float`): Start of the window, in seconds from the beginning of the source.
         end (`float`): End of the window, likewise.
@@ -54,20 +59,26 @@ def load_clip(
     """
     Decode a media source to one or more clips.
 
-    Sound is mixed down to mono and resampled. The window is divided into `num_frames` equal parts, and the frame on
-    screen at the centre of each is taken. Timestamps decide which that is, so variable frame rates work; short videos
-    repeat frames. A photo is a video of one frame without sound. If sound starts later than the video, silence is put
-    before it.
+    Sound is mixed down to mono and resampled. Of several sound tracks the loudest is read, and channels that carry
+    nothing or cancel the others are left out, with a warning. Digital silence counts as no sound.
+
+    The window is divided into `num_frames` equal parts, and the frame on screen at the centre of each is taken.
+    Timestamps decide which that is, so variable frame rates work; short videos repeat frames. Frames come as a player
+    shows them: turned or mirrored, with square pixels, in one size, and transparency on white. A photo is a video of
+    one frame without sound. If sound starts later than the video, silence is put before it.
+
+    Of a file that is damaged or cut off, what decodes is used, with a warning.
 
     A source longer than `window_seconds` is divided into as few equal windows as possible. So nothing is cut off, and
     no short remainder is left.
 
     Args:
-        source (`str`, `os.PathLike`, `bytes`, file object, `np.ndarray` or `list`):
-            A media file or arrays. A file object is read from its beginning and left open. Sound has the shape
-            `(samples,)`, `(channels, samples)` or `(samples, channels)`, as floats in [-1, 1] or integers over their
-            full range. Frames have the shape `(frames, height, width, 3)`, uint8 RGB; a list of PIL images or
-            `(height, width, 3)` arrays works too.
+        source (`str`, `os.PathLike`, `bytes`, file object, `np.ndarray`, `torch.Tensor`, `dict` or `list`):
+            A media file, or arrays or tensors. A file object is read from its beginning and left open. Sound has the
+            shape `(samples,)`, `(channels, samples)` or `(samples, channels)`, the shorter axis being the channels, as
+            floats in [-1, 1] or integers over their full range. Frames have the shape `(frames, height, width, 3)`,
+            uint8 RGB; a PIL image, a list of them, or of `(height, width, 3)` arrays works too. What `datasets` gives
+            is taken as well: dictionaries with `"array"`, `"bytes"` or `"path"`, and its `AudioDecoder`.
         sampling_rate (`int`, *optional*, defaults to 16000): Sampling rate of the sound returned, in Hz.
         num_frames (`int`, *optional*, defaults to 8): Number of frames per clip.
         window_seconds (`float`, *optional*, defaults to 30.0): Longest clip, in seconds.
@@ -95,38 +106,58 @@ def load_clip(
     """
     if want not in ("audio", "both", "video", "any"):
         raise ValueError(f"want={want!r} is not known: use 'audio', 'both', 'video' or 'any'.")
-    if min(sampling_rate, num_frames, window_seconds) <= 0:
-        raise ValueError("sampling_rate, num_frames and window_seconds must be above zero.")
+    sampling_rate = number(sampling_rate, "sampling_rate", most=limits.max_sampling_rate)
+    num_frames = number(num_frames, "num_frames", most=limits.max_frames)
+    window_seconds = number(window_seconds, "window_seconds")
+    if array_sampling_rate is not None:
+        array_sampling_rate = number(array_sampling_rate, "sampling_rate")
+    if not isinstance(num_frames, int):
+        raise ValueError(f"num_frames is {num_frames}: give a whole number.")
     if sound is not None:
         if want == "audio":
             raise ValueError("sound goes with frames: for sound alone give it as the source.")
         options = {"sampling_rate": sampling_rate, "array_sampling_rate": array_sampling_rate, "limits": limits}
         (clip,) = load_clip(sound, want="audio", window_seconds=limits.max_seconds, allow_urls=allow_urls, **options)
-        sound = clip.audio
+        # Silence is dropped here, but frames without a rate of their own are spread over its length.
+        sound = np.zeros(round(clip.end * sampling_rate), np.float32) if clip.audio is None else clip.audio
 
-    if isinstance(source, np.ndarray | list | tuple | Image.Image):
-        if want == "audio" or want == "any" and np.ndim(source[0]) < 2:
-            sound, video = _read_sound(source, array_sampling_rate or sampling_rate, sampling_rate, limits), None
-        else:
-            video = _read_stills(source, array_fps, None if sound is None else len(sound) / sampling_rate, limits)
-        return _cut("the array", sound, video, sampling_rate, num_frames, window_seconds)
-    with open_file(source, limits, allow_urls) as (name, file), open_media(name, file, limits) as container:
-        if isinstance(container, Image.Image):
-            if want == "audio":
-                raise MediaError(f"{name}: a photo has no sound; give it as video, or give a sound file.")
-            video = _Stills(np.asarray(container)[None], 1 / 25)
-        else:
-            sound, video = read_tracks(name, container, want, sound, sampling_rate, limits)
-        return _cut(name, sound, video, sampling_rate, num_frames, window_seconds)
+    here = False
+    if not isinstance(source, str | os.PathLike | bytes | bytearray | memoryview):
+        with Source("the source", limits).guard():
+            source, array_sampling_rate, here = in_memory(source, array_sampling_rate)
+    if here:
+        heard = want == "audio" or want == "any" and is_sound(source)
+        media = Source("the array" if heard else "the frames", limits)
+        with media.guard():
+            if heard:
+                sound, video = sound_of(media, source, array_sampling_rate or sampling_rate, sampling_rate), None
+            else:
+                video = stills_of(media, source, array_fps, None if sound is None else len(sound) / sampling_rate)
+            return _cut(media, sound, video, sampling_rate, num_frames, window_seconds)
+    with open_file(source, limits, allow_urls) as (media, file), media.guard():
+        with open_media(media, file) as container:
+            if isinstance(container, Image.Image):
+                if want == "audio":
+                    raise media.error("a photo has no sound; give it as video, or give a sound file.")
+                video = Stills(np.asarray(container)[None], 1 / 25)
+            else:
+                sound, video = read_tracks(media, container, want, sound, sampling_rate)
+            return _cut(media, sound, video, sampling_rate, num_frames, window_seconds)
 
 
-def _cut(name, sound, video, sampling_rate, num_frames, window_seconds):
-    """Divide sound and video, which both start at time zero, into equal windows."""
+def _cut(source, sound, video, sampling_rate, num_frames, window_seconds):
+    """Divide sound and video, which both start at time zero, into equal windows. Silence counts as no sound."""
     seconds = 0.0 if video is None else video.seconds
+    if sound is not None and len(sound) and is_silent(sound):
+        source.warn(SILENT)
+        if video is not None and not isinstance(video, Stills):
+            sound = None
     total = max(0 if sound is None else len(sound), round(seconds * sampling_rate))
     if total == 0:
-        raise MediaError(f"{name}: it is of zero length; record it again, or leave this part out.")
+        raise source.error("it is of zero length; record it again, or leave this part out.")
     count = -(-total // max(1, round(window_seconds * sampling_rate)))
+    if video is not None:
+        source.check(count * num_frames, "frames to return", "max_frames")
     windows = list(pairwise(total * index // count for index in range(count + 1)))
     frames = [None] * count
     if video is not None:
@@ -136,6 +167,8 @@ def _cut(name, sound, video, sampling_rate, num_frames, window_seconds):
     clips = []
     for (start, end), shown in zip(windows, frames, strict=True):
         heard = None if sound is None or start >= len(sound) else sound[start:end]
+        if heard is not None and shown is not None and is_silent(heard):
+            heard = None  # the face is read alone, as if there were no sound
         clips.append(Clip(heard, shown, start / sampling_rate, end / sampling_rate))
     return clips
 
@@ -155,9 +188,9 @@ def encode_clips(
         image_processor (`BaseImageProcessor`): Converts the frames.
 
     Returns:
-        `dict`: `audio_mask` and `video_mask` `(clips,)`. If any clip has sound, `input_features` `(clips, mel,
-            frames)` and `input_features_mask` `(clips, frames)`. If any has frames, `pixel_values_videos` `(clips,
-            frames, 3, height, width)`.
+        `dict`: `audio_mask` and `video_mask` `(clips,)`, where digital silence counts as no sound. If any clip has
+            sound, `input_features` `(clips, mel, frames)` and `input_features_mask` `(clips, frames)`. If any has
+            frames, `pixel_values_videos` `(clips, frames, 3, height, width)`.
 
     Raises:
         `ValueError`: If clips differ in their number of frames.
@@ -165,6 +198,7 @@ def encode_clips(
     heard = np.array([clip.audio is not None for clip in clips])
     seen = np.array([clip.frames is not None for clip in clips])
     data = {"audio_mask": heard.astype(np.int64), "video_mask": seen.astype(np.int64)}
+    data["audio_mask"][[clip.audio is not None and is_silent(clip.audio) for clip in clips]] = 0
     if heard.any():
         sound = feature_extractor(
             [clip.audio for clip in clips if clip.audio is not None],
@@ -181,8 +215,12 @@ def encode_clips(
                 f"Clips of {' and '.join(map(str, counts))} frames cannot be mixed: load all of them by the same "
                 "processor.load_clip."
             )
-        pixels = image_processor(images=[frame for frames in shown for frame in frames], return_tensors="np")
-        pixels = pixels["pixel_values"]
+        # The layout is said: of a picture three pixels high it cannot be told.
+        pixels = image_processor(
+            images=[frame for frames in shown for frame in frames],
+            input_data_format="channels_last",
+            return_tensors="np",
+        )["pixel_values"]
         data["pixel_values_videos"] = spread(pixels.reshape(len(shown), counts[0], *pixels.shape[1:]), seen)
     return data
 
@@ -192,72 +230,3 @@ def spread(values: np.ndarray, where: np.ndarray) -> np.ndarray:
     full = np.zeros((len(where), *values.shape[1:]), dtype=values.dtype)
     full[where] = values
     return full
-
-
-# Arrays
-
-
-def _read_sound(array, rate, sampling_rate, limits):
-    try:
-        array = np.asarray(array)
-    except ValueError as error:
-        raise MediaError(f"the array: sound must be of shape (samples,) or (channels, samples), but {error}") from None
-    if array.ndim not in (1, 2) or array.dtype.kind not in "fiu":
-        raise MediaError(
-            f"the array: sound must be numbers of shape (samples,) or (channels, samples), not {array.dtype} of shape"
-            f" {array.shape}; frames go into a video part."
-        )
-    check_limit("the array", array.nbytes, "bytes", limits, "max_bytes")
-    if array.size == 0:
-        raise MediaError("the array: it is of zero length; record it again, or leave this part out.")
-    channels = np.atleast_2d(array)
-    if channels.shape[0] > channels.shape[1]:
-        channels = channels.T
-    if channels.shape[0] > _MAX_CHANNELS:
-        raise MediaError(
-            f"the array: shape {array.shape} leaves no axis for channels; give (samples,) or (channels, samples)."
-        )
-    if rate <= 0:
-        raise MediaError(f"the array: a sampling rate of {rate} is not possible; give its samples per second.")
-    check_limit("the array", channels.shape[1] / rate, "s long", limits, "max_seconds")
-    mono = to_mono(channels)
-    if array.dtype.kind == "f" and 8 < (peak := np.abs(mono).max()) < np.inf:
-        raise MediaError(f"the array: samples reach {peak:g}; floats are read in [-1, 1], scale them or give int16.")
-    return resample("the array", mono, rate, sampling_rate)
-
-
-def _read_stills(images, fps, seconds, limits):
-    if isinstance(images, Image.Image):
-        images = [images]
-    if isinstance(images, list | tuple):
-        images = [np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image) for image in images]
-        if len({image.shape for image in images}) > 1:
-            raise MediaError(f"the frames: sizes differ ({images[0].shape} and others); give all frames in one size.")
-    frames = np.asarray(images)
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
-        raise MediaError(
-            f"the frames: uint8 of shape (frames, height, width, 3) is needed, not {frames.dtype} of shape"
-            f" {frames.shape}; sound goes into an audio part."
-        )
-    if frames.size == 0:
-        raise MediaError(
-            f"the frames: shape {frames.shape} holds nothing; give at least one frame, or leave this part out."
-        )
-    check_limit("the frames", frames.nbytes, "bytes", limits, "max_bytes")
-    check_limit("the frames", frames.shape[1] * frames.shape[2], "pixels a frame", limits, "max_pixels")
-    check_limit("the frames", len(frames), "frames", limits, "max_frames")
-    if fps is not None and fps <= 0:
-        raise MediaError(f"the frames: {fps} frames per second are not possible; give a rate above zero.")
-    seconds = len(frames) / (fps or 25.0) if fps or seconds is None else seconds
-    check_limit("the frames", seconds, "s long", limits, "max_seconds")
-    return _Stills(frames, seconds)
-
-
-class _Stills:
-    """Frames in memory, evenly spread over `seconds`; `at` gives those on screen at the given times."""
-
-    def __init__(self, frames, seconds):
-        self.frames, self.seconds = frames, seconds
-
-    def at(self, times):
-        return self.frames[np.minimum(times / self.seconds * len(self.frames), len(self.frames) - 1).astype(int)]

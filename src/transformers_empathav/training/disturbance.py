@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..processing.media_tracks_empathav import resample
+from ..processing.media_sound_empathav import resample
 
 
 @dataclass(frozen=True)
