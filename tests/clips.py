@@ -150,6 +150,7 @@ def _video(container, codec, seconds, fps, shape, times, key_every, picture):
     if pixel_aspect:
         stream.codec_context.sample_aspect_ratio = pixel_aspect
     stream.codec_context.gop_size = key_every
+    stream.codec_context.thread_count = 1  # several would share the bits by who comes first: other bytes each time
     stream.codec_context.time_base = stream.time_base = Fraction(1, CLOCK)
     if codec == "mpeg4":
         stream.codec_context.time_base = stream.time_base = Fraction(1, fps)
