@@ -22,7 +22,6 @@ from pathlib import Path
 from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
-from transformers_empathav.emotion.scorer_part import scorer_directory
 from transformers_empathav.emotion.text_classifier import EmotionScorer
 from transformers_empathav.testing.conversations import save_tiny_run
 from transformers_empathav.training.adapters import (
@@ -49,7 +48,7 @@ def main(adapter: AdapterArguments, replies: ReplyArguments, training: TrainingA
         rows = [{"id": row["id"], "prompt": row["prompt"], "completion": row["right"]} for row in rows]
         trained, held_out = rows[:32], rows[32:]
     else:
-        classify = None if replies.tag_scorer is None else EmotionScorer(scorer_directory(replies.tag_scorer))
+        classify = None if replies.tag_scorer is None else EmotionScorer(replies.tag_scorer)
         evaluated_corpora = replies.corpora if replies.eval_corpus is None else [replies.eval_corpus]
         trained, held_out = (
             training_rows(replies, corpora, split, most, training.seed, classify)
