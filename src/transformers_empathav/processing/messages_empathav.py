@@ -197,7 +197,7 @@ def media_part(kind: str, source, sound=None, sampling_rate: int | None = None, 
     return MediaPart(kind, source, sound, sound_rate or source_rate or sampling_rate)
 
 
-def unwrap(source, name: str) -> tuple:
+def unwrap(source, name: str = "The source") -> tuple:
     """
     Takes source (array, bytes or path) and sampling rate out of a dictionary of `datasets`; others stay as they are.
     """
