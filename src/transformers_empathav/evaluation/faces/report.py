@@ -1,42 +1,33 @@
-"""What a face tower is worth on labelled faces: measures with intervals, and its confusions."""
+"""What face towers are worth on labelled faces: measures with intervals, and confusions."""
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ...data.faces import Faces
 from ...measures.bootstrap import Scores, summary
 from ...measures.recognition import confusion_matrix, emotion_metrics
 from ...modeling.configuration_empathav import EMOTION_LABELS
-from ...modeling.face_encoder_empathav import FaceEncoder
 
 
 BINS = 10
 
 
-@torch.no_grad()
-def face_scores(model: FaceEncoder, faces: Faces, batch_size: int = 256) -> np.ndarray:
-    """Probabilities `(faces, 7)` in the order of `EMOTION_LABELS`, one look at each face as it is."""
-    order = [model.config.label2id[label] for label in EMOTION_LABELS]
-    found = []
-    for start in range(0, len(faces), batch_size):
-        pixels = torch.from_numpy(faces.pixels[start : start + batch_size]).to(model.device)
-        pixels = (pixels.float() / 127.5 - 1)[:, None].expand(-1, 3, -1, -1)
-        found.append(model(pixels, return_dict=True).logits.float().softmax(dim=-1)[:, order].cpu())
-    return torch.cat(found).numpy()
+def picture_of(faces: Faces) -> np.ndarray:
+    """A number for each face, the same for copies of one picture."""
+    return np.unique(faces.pixels.reshape(len(faces), -1), axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def face_table(faces: Faces, scores: np.ndarray, draws: int = 2000) -> dict:
+def face_table(targets: np.ndarray, scores: np.ndarray, groups: Sequence, draws: int = 2000) -> dict:
     """
-    Measures of probabilities; accuracy, UAR and ECE with 95 % intervals by bootstrap over pictures (who is seen is
-    not known, so people who are seen more than once make these intervals too narrow), and the confusions.
+    Measures of probabilities; accuracy, UAR and ECE with 95 % intervals by bootstrap over `groups`. Where a group is a
+    picture and not a person, people who are seen more than once make these intervals too narrow.
     """
-    labels, targets, predicted = len(EMOTION_LABELS), faces.labels, scores.argmax(axis=1)
-    right, sure = predicted == targets, scores.max(axis=1)
-    row, ones = np.arange(len(targets)), np.ones((len(targets), 1))
+    labels, predicted, sure = len(EMOTION_LABELS), scores.argmax(axis=1), scores.max(axis=1)
+    right, row, ones = predicted == targets, np.arange(len(targets)), np.ones((len(targets), 1))
     recall = np.zeros((len(targets), 2 * labels))
     recall[row, targets], recall[row, labels + targets] = right, 1
     gaps = np.zeros((len(targets), BINS))
@@ -50,7 +41,6 @@ def face_table(faces: Faces, scores: np.ndarray, draws: int = 2000) -> dict:
     def ece(sums):
         return np.abs(sums[..., :-1]).sum(axis=-1) / sums[..., -1]
 
-    _, pictures = np.unique(faces.pixels.reshape(len(faces), -1), axis=0, return_inverse=True)
     measures = {
         "accuracy": Scores.of_values(right.astype(float)),
         "uar": Scores(recall, uar),
@@ -58,8 +48,8 @@ def face_table(faces: Faces, scores: np.ndarray, draws: int = 2000) -> dict:
     }
     plain = emotion_metrics(targets, scores)
     return {
-        "faces": len(faces),
-        **{name: summary(measure, pictures.reshape(-1), draws) for name, measure in measures.items()},
+        "rows": len(targets),
+        **{name: summary(measure, groups, draws) for name, measure in measures.items()},
         "weighted_f1": plain["weighted_f1"],
         "nll": plain["nll"],
         "recall": {EMOTION_LABELS[label]: float(np.mean(right[targets == label])) for label in there},
@@ -67,25 +57,21 @@ def face_table(faces: Faces, scores: np.ndarray, draws: int = 2000) -> dict:
     }
 
 
-def write_face_report(
-    directory: str | os.PathLike, model: FaceEncoder, corpora: dict[str, Faces], facts: dict, draws: int = 2000
-) -> dict:
+def write_face_report(directory: str | os.PathLike, towers: dict[str, dict[str, dict]], facts: dict):
     r"""
     Writes `report.json`, and prints a table.
 
     Args:
-        corpora (`dict[str, Faces]`): Faces by the name of what they are, none of which the tower was trained on.
+        towers (`dict[str, dict[str, dict]]`): Of each tower, what [`face_table`] found, by the name of the data.
         facts (`dict`): What else is to be known: data, seed, hardware.
     """
-    tables = {name: face_table(faces, face_scores(model, faces), draws) for name, faces in corpora.items()}
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    report = {**facts, "parameters": parameters, "labels": list(EMOTION_LABELS), "corpora": tables}
+    report = {**facts, "labels": list(EMOTION_LABELS), "towers": towers}
     (Path(directory) / "report.json").write_text(json.dumps(report, indent=1))
-    print("| faces | number | accuracy | UAR | ECE |\n| --- | ---: | ---: | ---: | ---: |")
-    for name, table in tables.items():
-        cells = [
-            f"{table[measure]['value']:.3f} ({table[measure]['low']:.3f}–{table[measure]['high']:.3f})"
-            for measure in ("accuracy", "uar", "ece")
-        ]
-        print(f"| {name} | {table['faces']} | {' | '.join(cells)} |")
-    return report
+    print("| tower | data | number | accuracy | UAR | ECE |\n| --- | --- | ---: | ---: | ---: | ---: |")
+    for tower, tables in towers.items():
+        for name, table in tables.items():
+            cells = [
+                f"{table[measure]['value']:.3f} ({table[measure]['low']:.3f}–{table[measure]['high']:.3f})"
+                for measure in ("accuracy", "uar", "ece")
+            ]
+            print(f"| {tower} | {name} | {table['rows']} | {' | '.join(cells)} |")

@@ -109,9 +109,10 @@ class FaceTrainer(Trainer):
         return (loss, {"logits": outputs.logits}) if return_outputs else loss
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        return super().prediction_step(
-            self.average.to(self.args.device), inputs, prediction_loss_only, ignore_keys=ignore_keys
-        )
+        with self.accelerator.autocast():
+            return super().prediction_step(
+                self.average.to(self.args.device), inputs, prediction_loss_only, ignore_keys=ignore_keys
+            )
 
     def _save(self, output_dir=None, state_dict=None):
         super()._save(output_dir, state_dict)
