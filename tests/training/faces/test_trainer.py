@@ -49,6 +49,9 @@ def test_the_loss_is_smoothed_in_training_and_plain_in_evaluation(tower, faces, 
         plain = -log[torch.arange(12), inputs["labels"]]
         expected = ((1 - smoothing) * plain - smoothing * log.mean(-1)).mean()
         assert run.compute_loss(tower, dict(inputs)).item() == pytest.approx(expected.item(), rel=1e-5)
+    # a part of a batch of 24 counts as a half
+    half = run.compute_loss(tower, dict(inputs), num_items_in_batch=torch.tensor(24)).item()
+    assert half == pytest.approx(expected.item() / 2, rel=1e-5)
 
 
 def test_mixed_faces_have_mixed_labels(tower, faces, tmp_path, monkeypatch):

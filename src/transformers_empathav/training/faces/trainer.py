@@ -105,7 +105,12 @@ class FaceTrainer(Trainer):
         outputs = model(pixel_values=faces, return_dict=True)
         weights = None if self.class_weights is None else self.class_weights.to(faces)
         smoothing = self.label_smoothing if model.training else 0.0
-        loss = F.cross_entropy(outputs.logits.float(), targets, weight=weights, label_smoothing=smoothing)
+        losses = F.cross_entropy(
+            outputs.logits.float(), targets, weight=weights, label_smoothing=smoothing, reduction="none"
+        )
+        # Gradients are averaged over processes, and faces counted over all of them.
+        share = len(labels) if num_items_in_batch is None else num_items_in_batch / self.accelerator.num_processes
+        loss = losses.sum() / share
         return (loss, {"logits": outputs.logits}) if return_outputs else loss
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
