@@ -29,8 +29,8 @@ ARROWS = {
 }
 # Rooms within a room: none of these imports another; what they share lies beside them.
 APART = {
-    "training": ("extractor", "compressor", "replies", "epo", "scorer"),
-    "evaluation": ("replies", "clips", "texts"),
+    "training": ("extractor", "compressor", "replies", "epo", "scorer", "faces"),
+    "evaluation": ("replies", "clips", "texts", "faces"),
 }
 
 

@@ -8,6 +8,8 @@ from transformers.configuration_utils import SubConfigSpec
 
 EMOTION_LABELS = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
 
+FACE_ARCHITECTURES = ("mini_xception", "residual")
+
 # Fields by which some causal LMs transform their logits, and the value that means no transform. The head here is a
 # plain matrix, so any other value is refused.
 LOGIT_TRANSFORMS = {"final_logit_softcapping": None, "logits_scaling": 1.0, "logit_scale": 1.0}
@@ -15,9 +17,12 @@ LOGIT_TRANSFORMS = {"final_logit_softcapping": None, "logits_scaling": 1.0, "log
 
 class FaceEncoderConfig(PreTrainedConfig):
     r"""
-    Configuration of [`FaceEncoder`], the mini-Xception network for facial expressions (arXiv 1710.07557).
+    Configuration of [`FaceEncoder`]: the mini-Xception network for facial expressions (arXiv 1710.07557), or a
+    residual network of plain convolutions.
 
     Args:
+        architecture (`str`, *optional*, defaults to `"mini_xception"`):
+            `"mini_xception"`, or `"residual"`: 3x3 convolutions with channel gates.
         image_size (`int`, *optional*, defaults to 64):
             Height and width, in pixels, to which faces are resized.
         num_channels (`int`, *optional*, defaults to 3):
@@ -28,17 +33,37 @@ class FaceEncoderConfig(PreTrainedConfig):
             Output channels of the residual modules, each of which halves height and width.
         batch_norm_eps (`float`, *optional*, defaults to 1e-3):
             Epsilon of the batch normalisation layers.
+        module_depths (`list[int]`, *optional*):
+            Residual blocks in each module of `"residual"`, one each by default.
+        standardize (`bool`, *optional*, defaults to `False`):
+            Whether each face is brought to zero mean and unit spread before anything else.
+        classifier_dropout (`float`, *optional*, defaults to 0.0):
+            Share of channels dropped before the classifier in training.
     """
 
     model_type = "empathav_face"
 
+    architecture: str = "mini_xception"
     image_size: int = 64
     num_channels: int = 3
     stem_channels: int = 8
     module_channels: list[int] | tuple[int, ...] = (16, 32, 64, 128)
     batch_norm_eps: float = 1e-3
+    module_depths: list[int] | tuple[int, ...] | None = None
+    standardize: bool = False
+    classifier_dropout: float = 0.0
 
     def __post_init__(self, **kwargs):
+        if self.architecture not in FACE_ARCHITECTURES:
+            raise ValueError(
+                f"The face encoder has no architecture {self.architecture!r}: take "
+                f"{' or '.join(map(repr, FACE_ARCHITECTURES))}."
+            )
+        if self.module_depths is not None and len(self.module_depths) != len(self.module_channels):
+            raise ValueError(
+                f"module_depths names {len(self.module_depths)} modules and module_channels "
+                f"{len(self.module_channels)}: give each module its depth and its channels."
+            )
         if self.id2label is None:
             self.id2label = dict(enumerate(EMOTION_LABELS))
             self.label2id = {label: index for index, label in enumerate(EMOTION_LABELS)}

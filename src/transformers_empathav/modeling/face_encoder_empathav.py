@@ -1,4 +1,4 @@
-"""The face encoder of the small checkpoint: mini-Xception, which reads the expression of a 64x64 grey face."""
+"""The face tower: mini-Xception, or a residual network, which reads an expression from a small grey face."""
 
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from .configuration_empathav import FaceEncoderConfig
+from .residual_face_empathav import residual_module, residual_stem, shrink, standardize
 
 
 # RGB to grey: luma of ITU-R BT.601. The weights sum to one, so grey keeps the range of its inputs.
@@ -76,8 +77,8 @@ class ResidualModule(nn.Module):
 
 class FaceEncoder(PreTrainedModel):
     r"""
-    Mini-Xception of [Real-time Convolutional Neural Networks for Emotion and Gender
-    Classification](https://huggingface.co/papers/1710.07557): patch features and expression scores of a face.
+    A face becomes a few feature vectors and seven scores: by mini-Xception of [Real-time Convolutional Neural Networks
+    for Emotion and Gender Classification](https://huggingface.co/papers/1710.07557), or by a residual network.
 
     Takes images as any vision transformer does: RGB, scaled to [-1, 1]. They are converted to grey and resized to
     `config.image_size` inside.
@@ -93,22 +94,30 @@ class FaceEncoder(PreTrainedModel):
     # It has no attention, so any implementation is accepted.
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
     input_modalities = ("image",)
-    _no_split_modules = ["ResidualModule"]
+    _no_split_modules = ["ResidualModule", "ResidualBlock"]
 
     def __init__(self, config: FaceEncoderConfig):
         super().__init__(config)
         stem, eps = config.stem_channels, config.batch_norm_eps
-        self.stem = nn.Sequential(
-            nn.Conv2d(1, stem, 3, bias=False),
-            nn.BatchNorm2d(stem, eps=eps),
-            nn.ReLU(),
-            nn.Conv2d(stem, stem, 3, bias=False),
-            nn.BatchNorm2d(stem, eps=eps),
-            nn.ReLU(),
-        )
         widths = [stem, *config.module_channels]
-        self.blocks = nn.ModuleList(ResidualModule(*pair, eps) for pair in zip(widths, widths[1:]))
-        self.classifier = nn.Conv2d(widths[-1], config.num_labels, 3, padding=1)
+        pairs = list(zip(widths, widths[1:]))
+        if config.architecture == "residual":
+            depths = config.module_depths or [1] * len(pairs)
+            self.stem = residual_stem(stem, eps)
+            self.blocks = nn.ModuleList(residual_module(*pair, depth, eps) for pair, depth in zip(pairs, depths))
+            self.classifier = nn.Conv2d(widths[-1], config.num_labels, 1)
+        else:
+            self.stem = nn.Sequential(
+                nn.Conv2d(1, stem, 3, bias=False),
+                nn.BatchNorm2d(stem, eps=eps),
+                nn.ReLU(),
+                nn.Conv2d(stem, stem, 3, bias=False),
+                nn.BatchNorm2d(stem, eps=eps),
+                nn.ReLU(),
+            )
+            self.blocks = nn.ModuleList(ResidualModule(*pair, eps) for pair in pairs)
+            self.classifier = nn.Conv2d(widths[-1], config.num_labels, 3, padding=1)
+        self.dropout = nn.Dropout2d(config.classifier_dropout)
         self.post_init()
 
     def _init_weights(self, module):
@@ -152,7 +161,12 @@ class FaceEncoder(PreTrainedModel):
         features = (pixel_values * pixel_values.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
         size = (self.config.image_size, self.config.image_size)
         if features.shape[-2:] != size:
-            features = F.interpolate(features, size=size, mode="bilinear", align_corners=False)
+            if self.config.architecture == "residual":
+                features = shrink(features, size)
+            else:  # as the extractors on mini-Xception were trained, without a low-pass
+                features = F.interpolate(features, size=size, mode="bilinear", align_corners=False)
+        if self.config.standardize:
+            features = standardize(features)
 
         maps = [self.stem(features)]
         for block in self.blocks:
@@ -162,6 +176,6 @@ class FaceEncoder(PreTrainedModel):
             last_hidden_state=maps[-1].flatten(2).transpose(1, 2),
             pooler_output=maps[-1].mean((2, 3)),
             hidden_states=tuple(m.flatten(2).transpose(1, 2) for m in maps) if output_hidden_states else None,
-            logits=self.classifier(maps[-1]).mean((2, 3)),
+            logits=self.classifier(self.dropout(maps[-1])).mean((2, 3)),
         )
         return output if return_dict else output.to_tuple()
