@@ -57,7 +57,6 @@ def test_json_lines_of_ones_own_and_the_emotion_of_the_reply_in_the_prompt(recip
     assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
     # One talk is trained on and one evaluated. One reply of each has no label: a classifier names its emotion.
     asked = []
-    monkeypatch.setattr(recipe, "scorer_directory", str)
     monkeypatch.setattr(recipe, "EmotionScorer", lambda path: lambda texts: asked.extend(texts) or happy(texts))
     recipe.main(*parse(recipe, *options, "--tag_scorer", "any"))
     assert asked == ["Of course"] * 2
