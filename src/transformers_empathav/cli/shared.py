@@ -11,6 +11,10 @@ import typer
 from ..chat.printable import printable
 
 
+Limits = Annotated[
+    list[str] | None,
+    typer.Option("--limit", help="Limit on clips, NAME=NUMBER, such as max_seconds=900; may be given several times."),
+]
 Checkpoint = Annotated[str, typer.Argument(help="Directory of `empathav assemble`, or a Hub id.")]
 
 
@@ -31,6 +35,23 @@ def add_command(app: typer.Typer, command: Callable, name: str | None = None):
             raise typer.Exit(2) from None
 
     app.command(name)(guarded)
+
+
+def read_limits(given: list[str] | None) -> dict[str, float]:
+    """
+    The limits of `--limit`, by name.
+
+    Raises:
+        `ValueError`: there is no such limit, or it is no number above zero.
+    """
+    from ..processing.media_limits_empathav import MediaLimits, number
+
+    limits = {}
+    for text in given or []:
+        name, _, value = text.partition("=")
+        limits[name] = value
+    MediaLimits().changed(limits)
+    return {name: number(value, name) for name, value in limits.items()}
 
 
 def say(text: str):
