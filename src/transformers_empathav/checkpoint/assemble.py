@@ -82,8 +82,7 @@ def assemble(
             `LICENSE` is copied, and its `card.yaml` goes into the card.
         adapter (`str` or `os.PathLike`, *optional*):
             Directory of a PEFT adapter that was trained on this checkpoint; its weights are merged in.
-        say (`Callable`, *optional*, defaults to `print`):
-            Called with each line of progress; the last one says which parts are untrained.
+        say (`Callable`, *optional*, defaults to `print`): Called with each line; the last one names untrained parts.
 
     Returns:
         `Path`: the directory.
