@@ -39,7 +39,7 @@ class EmpathAVGenerationMixin(GenerationMixin):
             memory ([`ConversationMemory`], *optional*):
                 Compressed history. If `history_input_ids` are given too, they are read after it.
             prompt_cache ([`PromptCache`], *optional*):
-                Keeps the KV cache of `[system prompt][memory]` for the next turn. Use one object per conversation.
+                Keeps the KV cache for the next turn. Use one object per conversation.
             kwargs:
                 The other inputs of [`EmpathAVForCausalLM.forward`], and the arguments of `generate` in transformers.
 
@@ -69,9 +69,11 @@ class EmpathAVGenerationMixin(GenerationMixin):
             return super().generate(inputs, **kwargs)
         input_ids = kwargs["input_ids"] if inputs is None else inputs
         options = {"generation_config": self.generation_config, **kwargs}
-        kwargs[CACHE] = prompt_cache.reuse(input_ids, memory, options)
+        places = (self.config.av_token_id, self.config.memory_token_id)
+        vectors = dict(zip(places, (kwargs.get(name) for name in EMBEDS)))
+        kwargs[CACHE] = prompt_cache.reuse(input_ids, vectors, options)
         generated = super().generate(inputs, **kwargs)
-        prompt_cache.keep(input_ids, memory, self.config.memory_token_id)
+        prompt_cache.keep((generated if isinstance(generated, torch.Tensor) else generated.sequences)[0])
         return generated
 
     def prepare_inputs_for_generation(

@@ -35,12 +35,14 @@ class Clip:
         frames (`np.ndarray` of shape `(frames, height, width, 3)`, *optional*): RGB, uint8; `None` without video.
         start (`float`): Start of the window, in seconds from the beginning of the source.
         end (`float`): End of the window, likewise.
+        face (`bool`, *optional*): Whether a face was found in the frames; `None` where none was looked for.
     """
 
     audio: np.ndarray | None
     frames: np.ndarray | None
     start: float
     end: float
+    face: bool | None = None
 
 
 def load_clip(

@@ -330,7 +330,7 @@ class EmpathAVProcessor(ProcessorMixin):
         )
         for clip in clips:
             if clip.frames is not None and self._cropper is not None:
-                clip.frames = self._cropper(clip.frames)
+                clip.frames, clip.face = self._cropper.crop(clip.frames)
         return clips
 
     def _load(self, part: MediaPart, limits: MediaLimits | None, allow_urls: bool) -> list[Clip]:

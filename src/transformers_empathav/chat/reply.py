@@ -1,0 +1,79 @@
+"""A reply, and how it came about."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from ..modeling.conversation_memory_empathav import ConversationMemory
+
+
+STAGES = ("load", "media", "transcribe", "compress", "generate")
+
+
+def no_time() -> dict[str, float]:
+    """No second in any stage yet."""
+    return dict.fromkeys(STAGES, 0.0)
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str):
+    """Adds the time of its body to a stage."""
+    started = perf_counter()
+    yield
+    seconds[stage] += perf_counter() - started
+
+
+@dataclass
+class Reply:
+    """
+    A reply and how it came about.
+
+    Args:
+        transcript (`str`): What the person said or wrote; empty for a clip without speech.
+        response (`str`): The answer.
+        emotion (`dict[str, float]`): Probability of each emotion.
+        memory ([`ConversationMemory`]): What was compressed of all that was said.
+        reading (`str`, *optional*):
+            What the clips of the turn show: an emotion, or why none counts, see [`Heard`]; `None` without clips.
+        verbatim (`int`): Newest messages, with this exchange, that are kept word by word and are not in `memory`.
+        tokens (`dict[str, int]`):
+            Positions of the language model: of the `prompt`, those of it that were `cached`, and of the `reply`.
+        ended (`str`): `"stop"`, or `"length"` where `max_new_tokens` ended it.
+        seconds (`dict[str, float]`): Time of each stage: load, media, transcribe, compress, generate.
+    """
+
+    transcript: str
+    response: str
+    emotion: dict[str, float]
+    memory: ConversationMemory
+    reading: str | None = None
+    verbatim: int = 0
+    tokens: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "cached": 0, "reply": 0})
+    ended: str = "stop"
+    seconds: dict[str, float] = field(default_factory=no_time)
+
+    @property
+    def label(self) -> str:
+        """The likeliest emotion."""
+        return max(self.emotion, key=self.emotion.get)
+
+    def to_dict(self) -> dict:
+        """What `empathav respond --json` prints."""
+        return {
+            "transcript": self.transcript,
+            "response": self.response,
+            "emotion": {"label": self.label, "scores": self.emotion, "reading": self.reading},
+            "memory": held(self.memory, self.verbatim),
+            "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
+        }
+
+
+def held(memory: ConversationMemory, verbatim: int = 0) -> dict[str, int]:
+    """The sizes of a memory and of the `verbatim` messages after it."""
+    return {
+        "utterances": memory.num_utterances + verbatim,
+        "verbatim": verbatim,
+        "vectors": memory.num_vectors,
+        "bytes": memory.nbytes,
+        "merged_utterances": memory.merged_utterances,
+    }
