@@ -32,8 +32,8 @@ class Screen:
 
     def memory(self, memory: ConversationMemory, rows: list[dict], verbatim: Sequence[dict] = ()):
         """The utterances of a memory, as [`contents`] lists them, and the newest messages, word by word."""
-        title = size_of(memory, len(verbatim))
-        table = Table("turn", "who", "what the language model reads", title=title, title_justify="left")
+        self.console.print(size_of(memory, len(verbatim)))
+        table = Table("turn", "who", "what the language model reads")
         for row in rows:
             last = row["turn"] + row["utterances"] - 1
             turn = str(row["turn"]) if row["utterances"] == 1 else f"{row['turn']}-{last}"
@@ -72,6 +72,9 @@ class Screen:
 
 def size_of(memory: ConversationMemory, verbatim: int = 0) -> str:
     """What is remembered, in one line."""
-    merged = f", {memory.merged_utterances} of them merged" if memory.merged_utterances else ""
-    text = f"{memory.num_utterances} utterances{merged} in {memory.num_vectors} vectors, {memory.nbytes:,} bytes"
-    return f"{text}; {verbatim} word by word" if verbatim else text
+    parts = [f"{memory.num_utterances + verbatim} utterances"]
+    if verbatim:
+        parts.append(f"{verbatim} of them word by word")
+    if memory.merged_utterances:
+        parts.append(f"{memory.merged_utterances} of them merged")
+    return f"{', '.join(parts)}; {memory.num_vectors} vectors, {memory.nbytes:,} bytes"
