@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load, save
 from transformers.utils import logging
 
-from .file_writing_empathav import locked, remove_partial_files, write_file
+from .file_writing_empathav import write_file
 from .memory_check_empathav import DTYPES, check_form, check_values
 
 
@@ -39,11 +39,13 @@ def read_memory(path: Path) -> tuple[dict[str, torch.Tensor], dict, str]:
         raise FileNotFoundError(
             f"No memory at {path}: give a directory that ConversationMemory.save_pretrained wrote."
         )
-    data = path.read_bytes()
     try:
+        data = path.read_bytes()
         tensors = load(data)
         metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__") or {}
-    except Exception as error:  # safetensors and torch raise many, such as OverflowError for a shape
+    except OSError:
+        raise
+    except Exception as error:  # safetensors and torch raise many, such as OverflowError for a shape, or MemoryError
         raise ValueError(f"{path} is damaged ({one_line(error)}): compress the conversation again.") from error
     version = metadata.get("format_version", "unknown")
     if version not in READABLE:
@@ -94,10 +96,8 @@ def write_memory(
     metadata = {name: str(settings[name] or "") for name in SETTINGS}
     metadata |= {"format_version": FORMAT_VERSION}
     data = save(tensors, metadata | {"checksum": checksum(tensors, metadata)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.parent) as alone:
-        if alone:
-            remove_partial_files(path)
+
+    def check():
         found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
         if found is not None and found != known:
             if known is not None or must_be_new:
@@ -106,7 +106,9 @@ def write_memory(
                     "nothing was replaced. Read it again and add this exchange, or save to another directory."
                 )
             logger.warning(f"{path} is replaced by a memory that was not read from it.")
-        write_file(path, data)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, data, check)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -5,12 +5,13 @@ from PIL import Image
 
 from .media_limits_empathav import MediaError, number
 from .media_photos_empathav import in_colour
-from .media_sound_empathav import Loudness, as_floats, is_silent, resample, to_mono
+from .media_sound_empathav import Loudness, as_floats, is_flat, resample, to_mono
 from .messages_empathav import unwrap
 
 
 _MAX_CHANNELS = 32
 _LOUDEST_FLOAT = 8
+_BLOCK = 1 << 20  # samples whose loudness is taken at once
 
 
 def in_memory(source, rate):
@@ -109,13 +110,14 @@ def sound_of(source, array, rate, sampling_rate):
     source.check(channels.shape[1] / rate, "s long", "max_seconds")
     source.check(channels.size, "samples over all channels", "max_samples")
     floats = as_floats(channels)
-    if array.dtype.kind in "iu" and array.dtype.itemsize > 2 and np.any(array) and is_silent(floats.ravel()):
+    if array.dtype.kind in "iu" and array.dtype.itemsize > 2 and np.any(array) and is_flat(floats):
         raise source.error(
             f"its {array.dtype} samples reach only {np.abs(array).max()}, silence on that scale; give them in the type"
             " in which they were recorded, e.g. astype(np.int16)."
         )
     loudness = Loudness()
-    loudness.add(floats)
+    for begin in range(0, floats.shape[1], _BLOCK):
+        loudness.add(floats[:, begin : begin + _BLOCK])
     weights, reason = loudness.weights()
     if weights is not None:
         source.warn(reason)

@@ -126,7 +126,8 @@ def load_clip(
         with Source("the source", limits).guard():
             source, array_sampling_rate, here = in_memory(source, array_sampling_rate)
     if here:
-        heard = want == "audio" or want == "any" and is_sound(source)
+        with Source("the source", limits).guard():
+            heard = want == "audio" or want == "any" and is_sound(source)
         media = Source("the array" if heard else "the frames", limits)
         with media.guard():
             if heard:

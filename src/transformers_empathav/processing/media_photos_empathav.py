@@ -9,6 +9,7 @@ from .media_heif_empathav import read_heif
 
 # Named, since others of Pillow's readers run programs (EPS runs Ghostscript) or open what a file names.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
+_SCAN = b"\xff\xda"  # begins a scan of a JPEG picture
 _FULL_SIXTEEN = 257  # 65535 / 255
 
 
@@ -47,7 +48,11 @@ def _read(source, file):
             "it is no media file that can be read, or is cut off before its index; check that it plays, or convert it,"
             " e.g. with ffmpeg, to mp4 or wav."
         ) from None
-    source.check(image.width * image.height, "pixels", "max_pixels")
+    pixels = image.width * image.height
+    source.check(pixels, "pixels", "max_pixels")
+    if image.format in ("JPEG", "MPO"):  # each scan of a progressive one goes over all pixels
+        file.seek(0)
+        source.check_pixels(pixels * file.read().count(_SCAN))
     if image.format not in ("MPO", "TIFF") and (count := getattr(image, "n_frames", 1)) > 1:
         source.warn(f"it moves, but only the first of its {count} pictures is read; convert it to mp4 to read all.")
     try:
