@@ -16,7 +16,7 @@ CLIPS = {
     "mp4": SMALL,
     "mov": {**SMALL, "video_codec": "mjpeg", "pixel_format": "yuvj420p", "audio_codec": "pcm_s16le"},
     "fragments": {**SMALL, "format": "mp4", "options": {"movflags": "frag_keyframe+empty_moov"}},
-    "hevc": {**SMALL, "format": "mp4", "video_codec": "libx265"},
+    "mp4_hevc": {**SMALL, "format": "mp4", "video_codec": "libx265"},
     "matroska": {**SMALL, "audio_codec": "flac"},
     "ffv1": {**SMALL, "format": "matroska", "video_codec": "ffv1", "audio_codec": "pcm_f32le"},
     "webm": {**SMALL, "video_codec": "libvpx", **OPUS},
@@ -25,6 +25,11 @@ CLIPS = {
     "avi": {**SMALL, "video_codec": "mpeg4", "audio_codec": "libmp3lame"},
     "asf": {**SMALL, "video_codec": "mpeg4", "audio_codec": "libmp3lame"},
     "mpegts": SMALL,
+    "vob": {**SMALL, "fps": 25, "video_codec": "mpeg2video", "audio_codec": "mp2"},
+    "mxf": {**SMALL, "fps": 25, "video_codec": "mpeg2video", "audio_codec": "pcm_s16le", "audio_rate": 48000},
+    "h264": {**SMALL, "audio_rate": None},
+    "hevc": {**SMALL, "video_codec": "libx265", "audio_rate": None},
+    "m4v": {**SMALL, "video_codec": "mpeg4", "audio_rate": None},
     "ivf": {**SMALL, "video_codec": "libvpx", "audio_rate": None},
     "wav": {**SOUND, "audio_codec": "pcm_s16le"},
     "rf64": {**SOUND, "format": "wav", "audio_codec": "pcm_s16le", "options": {"rf64": "always"}},
@@ -36,6 +41,8 @@ CLIPS = {
     "mp3": {**SOUND, "audio_codec": "libmp3lame"},
     "ogg": {**SOUND, **OPUS},
     "adts": SOUND,
+    "ac3": {**SOUND, "audio_codec": "ac3", "audio_rate": 48000},
+    "eac3": {**SOUND, "audio_codec": "eac3", "audio_rate": 48000},
 }
 PHOTOS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "AVIF")
 ANIMATIONS = ("GIF", "PNG", "WEBP")

@@ -185,7 +185,9 @@ def test_frames_as_tensors_and_images():
         ([[[1], [1, 2]]], {"want": "any"}, "^the source: it is damaged or cannot be read"),
         (np.arange(16000), {"want": "audio"}, "int64 samples reach only 15999, silence on that scale"),
         (STEREO, {"want": "audio", "array_sampling_rate": 1e9}, "1000000000 Hz, above the limit of 768000"),
-        (STEREO, {"want": "audio", "array_sampling_rate": 1e-300}, "s long, above the limit"),
+        (STEREO, {"want": "audio", "array_sampling_rate": 1e-300}, "sampling_rate is 1e-300: give one number above 1"),
+        (STEREO, {"want": "audio", "array_sampling_rate": 0.01}, "sampling_rate is 0.01: give one number above 1"),
+        (STEREO, {"want": "audio", "array_sampling_rate": 2}, "24000 s long, above the limit"),
         (object(), {}, "an? object is no media source"),
     ],
 )

@@ -42,7 +42,7 @@ class MediaLimits:
         max_samples (`int`, *optional*, defaults to 115200000):
             Samples of a sound track over all its channels (300 s of stereo at 192 kHz).
         max_bytes (`int`, *optional*, defaults to 536870912): Bytes of the source, compressed or as an array (512 MiB).
-        max_decode_seconds (`float`, *optional*, defaults to 30.0): Time that reading and decoding a source may take.
+        max_decode_seconds (`float`, *optional*, defaults to 15.0): Time that reading and decoding a source may take.
         max_fetch_seconds (`float`, *optional*, defaults to 30.0):
             Time that fetching an address may take in all, with its redirects.
         max_side (`int`, *optional*, defaults to 1280):
@@ -60,7 +60,7 @@ class MediaLimits:
     max_sampling_rate: int = 768_000
     max_samples: int = 300 * 2 * 192_000
     max_bytes: int = 512 * 2**20
-    max_decode_seconds: float = 30.0
+    max_decode_seconds: float = 15.0
     max_fetch_seconds: float = 30.0
     max_side: int = 1280
     min_share: float = 0.25

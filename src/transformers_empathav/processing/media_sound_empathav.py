@@ -159,9 +159,12 @@ def as_floats(channels):
     dtype = channels.dtype
     if dtype.kind == "f":
         return channels.astype(np.float32 if dtype.itemsize <= 4 else np.float64, copy=False)
-    half = 2.0 ** (8 * dtype.itemsize - 1)
-    wide = channels.astype(np.float32 if dtype.itemsize < 4 else np.float64)
-    return (wide - (half if dtype.kind == "u" else 0.0)) / half
+    half = 1 << (8 * dtype.itemsize - 1)
+    if dtype.kind == "u":  # silence is in the middle
+        channels = (channels ^ dtype.type(half)).view(f"i{dtype.itemsize}")
+    floats = channels.astype(np.float32)
+    floats /= half
+    return floats
 
 
 def to_mono(channels, weights=None):
