@@ -118,17 +118,18 @@ LAYOUTS = {
 }
 
 
-def as_tensor(array):
+def as_tensor(array, change=lambda tensor: tensor):
+    """A tensor, where there is one of this type."""
     try:
-        return torch.tensor(np.ascontiguousarray(array))
-    except (TypeError, ValueError):
+        return change(torch.tensor(np.ascontiguousarray(array)))
+    except (TypeError, ValueError, NotImplementedError):
         return array
 
 
 WRAPPERS = {
     "array": lambda array: array,
     "tensor": as_tensor,
-    "sparse": lambda array: as_tensor(array).to_sparse() if isinstance(as_tensor(array), torch.Tensor) else array,
+    "sparse": lambda array: as_tensor(array, torch.Tensor.to_sparse),
     "list": lambda array: list(array) if array.ndim else [array],
     "numbers": lambda array: array.tolist(),
     "dictionary": lambda array: {"array": array, "sampling_rate": 16000},

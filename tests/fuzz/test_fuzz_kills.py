@@ -88,7 +88,7 @@ def trainer(processor, folder, steps: int, callbacks=()) -> CompressorTrainer:
         str(folder), max_steps=steps, save_strategy="steps", save_steps=1, save_total_limit=2, learning_rate=1e-3,
         use_cpu=True, report_to="none", disable_tqdm=True, resume_from_checkpoint="true",
     )  # fmt: skip
-    data = [[user("I lost my job")], [user("we won")]]
+    data = [[{"role": "user", "content": text}] for text in ("I lost my job", "we won")]
     lesson, collator = Reconstruction(tiny_model(processor)), ReconstructionCollator(processor)
     return CompressorTrainer(lesson, arguments, collator, data, callbacks=[*callbacks])
 
