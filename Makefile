@@ -6,7 +6,7 @@ CHECKPOINT := build/smollm2-135m
 EXTRAS := face,train,eval,app,assemble,remote,dev,docs
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup checkpoint demo test test-newest test-lowest bench docs style tiny
+.PHONY: setup checkpoint demo test fuzz test-newest test-lowest bench docs style tiny
 
 setup: $(BIN)/.ready
 
@@ -26,6 +26,11 @@ demo: checkpoint
 
 test: checkpoint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The fuzzers of the suite with thousands of cases, drawn anew. FUZZ_SEED=... draws the same again.
+fuzz: setup
+	seed=$${FUZZ_SEED:-$$(date +%s)}; echo "FUZZ_SEED=$$seed make fuzz"; \
+	FUZZ_SEED=$$seed FUZZ_CASES=$${FUZZ_CASES:-5000} $(BIN)/python -m pytest -n 2 --dist loadfile tests/fuzz
 
 # The suite in an environment of its own: build/newest with what pip finds, build/lowest with the floors of setup.py.
 # PYTHON=python3.13 make test-newest takes another Python. What torch brings along for CUDA may be gigabytes.

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load, save
 
 from ..modeling.conversation_memory_empathav import MEMORY_FILE, ConversationMemory
-from ..modeling.memory_file_empathav import one_line, replace_file
+from ..modeling.memory_file_empathav import one_line, read_file, replace_file
 from ..processing.messages_empathav import parse_messages
 
 
@@ -138,7 +138,7 @@ def load_conversation(path: str | os.PathLike, responder: "Responder") -> "Conve
         return Conversation(responder, memory=ConversationMemory.from_pretrained(file.parent))
     if not file.is_file():
         raise FileNotFoundError(f"No conversation at {file}: give a file that Conversation.save wrote.")
-    data = file.read_bytes()
+    data = read_file(file)
     conversation = unpack_conversation(data, responder, str(file))
     conversation.files[os.path.realpath(file)] = hashlib.sha256(data).hexdigest()
     return conversation
@@ -149,7 +149,7 @@ def peek(path: str | os.PathLike) -> tuple[ConversationMemory, list[dict]]:
     file = file_of(path)
     if not file.is_file():
         return ConversationMemory.from_pretrained(file.parent), []
-    memory, state, _ = read_content(file.read_bytes(), str(file))
+    memory, state, _ = read_content(read_file(file), str(file))
     return memory, state["tail"]
 
 

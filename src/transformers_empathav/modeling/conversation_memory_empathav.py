@@ -10,7 +10,15 @@ from torch.nn.utils.rnn import pad_sequence
 
 from .memory_budget_empathav import length_within, merge_oldest
 from .memory_check_empathav import ROLES, check_form, check_values
-from .memory_file_empathav import FORMAT_VERSION, MEMORY_FILE, SETTINGS, pack_memory, replace_file, unpack_memory
+from .memory_file_empathav import (
+    FORMAT_VERSION,
+    MEMORY_FILE,
+    SETTINGS,
+    pack_memory,
+    read_file,
+    replace_file,
+    unpack_memory,
+)
 from .state_space_empathav import StateSpaceState
 
 
@@ -255,7 +263,7 @@ class ConversationMemory:
             raise FileNotFoundError(
                 f"No memory at {path}: give a directory that ConversationMemory.save_pretrained wrote."
             )
-        data = path.read_bytes()
+        data = read_file(path)
         memory = cls.from_bytes(data, str(path))
         return replace(memory, files={os.path.realpath(path): hashlib.sha256(data).hexdigest()})
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load, save
 from transformers.utils import logging
 
-from .file_writing_empathav import locked, remove_partial_files, write_file
+from .file_writing_empathav import write_file
 from .memory_check_empathav import DTYPES, check_form, check_values
 
 
@@ -19,6 +19,22 @@ FORMAT_VERSION = "3"
 # Format 2 has no checksum, and does not know that an utterance was cut within the name of its role.
 READABLE = ("2", FORMAT_VERSION)
 SETTINGS = ("vectors_per_utterance", "max_vectors", "fingerprint")
+
+
+def read_file(path: Path) -> bytes:
+    """
+    The content of a file of a memory or a conversation.
+
+    Raises:
+        `ValueError`: If it is too large to be one.
+        `OSError`: If it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except MemoryError as error:
+        raise ValueError(
+            f"{path} is damaged (it does not fit into memory): compress the conversation again."
+        ) from error
 
 
 def unpack_memory(data: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict]:
@@ -38,7 +54,7 @@ def unpack_memory(data: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict
     try:
         tensors = load(data)
         metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__") or {}
-    except Exception as error:  # safetensors and torch raise many, such as OverflowError for a shape
+    except Exception as error:  # safetensors and torch raise many, such as OverflowError for a shape, or MemoryError
         raise ValueError(f"{name} is damaged ({one_line(error)}): compress the conversation again.") from error
     version = metadata.get("format_version", "unknown")
     if version not in READABLE:
@@ -90,10 +106,8 @@ def replace_file(path: Path, data: bytes, known: str | None, must_be_new: bool) 
         `ValueError`: If the file has changed since, or `must_be_new` and there is one. It stays.
         `OSError`: If it cannot be written. The old file stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.parent) as alone:
-        if alone:
-            remove_partial_files(path)
+
+    def check():
         found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
         if found is not None and found != known:
             if known is not None or must_be_new:
@@ -102,7 +116,9 @@ def replace_file(path: Path, data: bytes, known: str | None, must_be_new: bool) 
                     "nothing was replaced. Read it again and add this exchange, or save to another directory."
                 )
             logger.warning(f"{path} is replaced by a memory that was not read from it.")
-        write_file(path, data)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, data, check)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -108,11 +108,11 @@ def load_clip(
     """
     if want not in ("audio", "both", "video", "any"):
         raise ValueError(f"want={want!r} is not known: use 'audio', 'both', 'video' or 'any'.")
-    sampling_rate = number(sampling_rate, "sampling_rate", most=limits.max_sampling_rate)
+    sampling_rate = number(sampling_rate, "sampling_rate", least=1, most=limits.max_sampling_rate)
     num_frames = number(num_frames, "num_frames", most=limits.max_frames)
     window_seconds = number(window_seconds, "window_seconds")
     if array_sampling_rate is not None:
-        array_sampling_rate = number(array_sampling_rate, "sampling_rate")
+        array_sampling_rate = number(array_sampling_rate, "sampling_rate", least=1)
     if not isinstance(num_frames, int):
         raise ValueError(f"num_frames is {num_frames}: give a whole number.")
     if sound is not None:
@@ -128,7 +128,8 @@ def load_clip(
         with Source("the source", limits).guard():
             source, array_sampling_rate, here = in_memory(source, array_sampling_rate)
     if here:
-        heard = want == "audio" or want == "any" and is_sound(source)
+        with Source("the source", limits).guard():
+            heard = want == "audio" or want == "any" and is_sound(source)
         media = Source("the array" if heard else "the frames", limits)
         with media.guard():
             if heard:

@@ -6,8 +6,8 @@ import os
 import re
 from contextlib import contextmanager
 
-from .media_headers_empathav import OPEN_ENDED, mend
-from .media_limits_empathav import MediaError, MissingMediaError, Source, import_av
+from .media_headers_empathav import OPEN_ENDED, count_samples, mend
+from .media_limits_empathav import MediaError, MissingMediaError, Source, decoding_options, import_av
 from .media_photos_empathav import open_photo
 from .media_urls_empathav import fetch
 
@@ -43,7 +43,8 @@ def open_file(given, limits, allow_urls):
         name = os.fsdecode(given)
         source = Source(name or "''", limits)
         if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", name):
-            held = fetch(source, name, scheme[1].lower(), allow_urls)
+            with source.guard():
+                held = fetch(source, name, scheme[1].lower(), allow_urls)
             source = Source(name, limits)  # decoding has its own time
             yield source, CheckedFile(source, held)
             return
@@ -176,7 +177,12 @@ def open_media(source, file):
         source.check(source.size, "bytes", "max_bytes")
         yield open_photo(source, file, head)
         return
+    samples = count_samples(file, 0, source.size)
+    file.seek(0)
+    if samples > source.size / source.limits.min_share:  # more than even a file has of which the end is missing
+        raise source.error(f"its index lists {samples} samples in {source.size} bytes; copy or record it again.")
     options = {"format_whitelist": f"{_VIDEO_FORMATS},{_AUDIO_FORMATS}", "protocol_whitelist": "none"}
+    options |= decoding_options(source.limits)
     try:
         container = open_container(av, file, options)
     except av.error.FFmpegError:
