@@ -33,7 +33,7 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except MemoryError as error:
         raise ValueError(
-            f"{path} is damaged (it does not fit into memory): compress the conversation again."
+            f"{path} is damaged (too large to read): compress the conversation again."
         ) from error
 
 
