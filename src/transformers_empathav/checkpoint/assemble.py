@@ -19,7 +19,7 @@ from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
 from .loading import ASR_FOLDER
 from .parts import choose_placeholders, load_audio, load_language_model, load_vision, window_seconds
-from .prompts import emotion_prompt, role_token_ids, turn_markers
+from .prompts import emotion_prompt, role_token_ids, takes_parts, turn_markers
 from .trained_parts import TRAINED_PARTS, fit_new_part, load_part, part_file
 from .wheels import sha256
 
@@ -194,6 +194,7 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
     vision_tower, image_processor, cascade = load_vision(parts.vision)
 
     av_token, memory_token = choose_placeholders(tokenizer, llm)
+    tokenizer.chat_template = takes_parts(tokenizer)
     processor = EmpathAVProcessor(
         feature_extractor,
         image_processor,
@@ -237,16 +238,8 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
 
 
 def to_saved_dtype(model: EmpathAVForCausalLM) -> EmpathAVForCausalLM:
-    """Casts the model to bfloat16, except frozen encoders and the extractor's buffers, which that would distort."""
-    exact = {name: parameter.data for name, parameter in model.named_parameters() if "_tower." in name}
-    fitted = {name: buffer for name, buffer in model.named_buffers() if ".extractor." in name}
-    model.to(torch.bfloat16)
-    for name, value in exact.items():
-        model.get_parameter(name).data = value
-    for name, value in fitted.items():
-        owner, _, own = name.rpartition(".")
-        setattr(model.get_submodule(owner), own, value)
-    return model
+    """Casts the model to bfloat16; what that would distort stays in float32, see `KeepsFloat32`."""
+    return model.to(torch.bfloat16)
 
 
 def adapter_weights(directory: str | os.PathLike) -> Path:

@@ -9,6 +9,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from .configuration_empathav import EmpathAVConfig, FaceEncoderConfig
 from .face_encoder_empathav import FaceEncoder
 from .layers_empathav import EmbeddingProjection, LayerMix, LayerStatistics, sinusoids
+from .precision_empathav import KeepsFloat32
 
 
 # Index into `source_embedding`: which stream a token of the Q-Former's input comes from.
@@ -24,7 +25,7 @@ def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     return AutoModel.from_config(config)
 
 
-class AudioVisualEmotionExtractor(PreTrainedModel):
+class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
     r"""
     Turns clips into emotion vectors: two frozen encoders, and a Q-Former whose learnable queries attend to both (arXiv
     2412.17572; Q-Former: arXiv 2301.12597).
@@ -42,12 +43,18 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
     main_input_name = "input_features"
     input_modalities = ("audio", "video")
     _supports_sdpa = True
+    _no_split_modules = ["AudioVisualEmotionExtractor"]  # its streams meet in one Q-Former
+    # In bfloat16 Whisper's output changes by a tenth, and a channel's mean may be many times its standard deviation.
+    _keep_in_fp32_modules_strict = [
+        "audio_tower", "vision_tower", "channel_shift", "channel_scale", r"_statistics\.limit"
+    ]  # fmt: skip
 
     def __init__(self, config: EmpathAVConfig):
         super().__init__(config)
         width = config.qformer_config.encoder_hidden_size
-        self.audio_tower = build_encoder(config.audio_config).requires_grad_(False)
-        self.vision_tower = build_encoder(config.vision_config).requires_grad_(False)
+        # Built in float32 whatever the default dtype: weights on disk (`device_map`) are read in the dtype built with.
+        self.audio_tower = build_encoder(config.audio_config).float().requires_grad_(False)
+        self.vision_tower = build_encoder(config.vision_config).float().requires_grad_(False)
         self.audio_mix = LayerMix(config.audio_config.num_hidden_layers + 1, config.audio_config.hidden_size)
         # The convolutional face encoder widens from layer to layer, so only its last feature map is used.
         equal_width = config.vision_config.model_type != FaceEncoderConfig.model_type
@@ -182,16 +189,18 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             raise ValueError(
                 "The extractor was given neither sound nor frames: pass input_features or pixel_values_videos."
             )
-        clips = (audio_features if audio_features is not None else video_features).shape[0]
-        device = self.queries.weight.device
+        stream = audio_features if audio_features is not None else video_features
+        clips, device = len(stream), stream.device
 
-        nothing = self.source_embedding.weight[NOTHING].expand(clips, 1, -1)
+        # Embeddings are called, not read: offloaded weights are there only within their own module's forward pass.
+        sources = self.source_embedding(torch.arange(3, device=device))
+        nothing = sources[NOTHING].expand(clips, 1, -1)
         tokens, visible, whole = [nothing], [torch.ones(clips, 1, dtype=torch.bool, device=device)], []
         if audio_features is not None:
             given = self._stream_mask(audio_mask, clips, device)
             heard = given & frame_mask(input_features_mask, audio_features)
             mixed, pooled = pool(self.audio_mix(audio_features), heard, self.config.audio_pooling)
-            tokens.append(self.audio_projection(mixed) + self.source_embedding.weight[AUDIO])
+            tokens.append(self.audio_projection(mixed) + sources[AUDIO])
             visible.append(pooled)
             whole.append(self.audio_statistics(audio_features, heard) * heard.any(dim=1, keepdim=True))
         if video_features is not None:
@@ -199,7 +208,7 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             frames, patches = video_features.shape[2:4]
             flat = video_features.flatten(2, 3)
             mixed = self.vision_mix(flat).unflatten(1, (frames, patches))
-            face = self.vision_projection(mixed) + self.source_embedding.weight[VIDEO]
+            face = self.vision_projection(mixed) + sources[VIDEO]
             order = sinusoids(torch.arange(frames, device=device), face.shape[-1])
             tokens.append((face + order.to(face)[:, None]).flatten(1, 2))
             visible.append(given.expand(clips, frames * patches))
@@ -209,7 +218,7 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
                 "Sound and frames are of different numbers of clips: give one row of each per clip, with zeros and "
                 "audio_mask or video_mask 0 where a stream is missing."
             )
-        queries = self.queries.weight.expand(clips, -1, -1)
+        queries = self.queries(torch.arange(self.config.num_query_tokens, device=device)).expand(clips, -1, -1)
         read = self.qformer(
             query_embeds=queries,
             encoder_hidden_states=torch.cat(tokens, dim=1),

@@ -14,6 +14,7 @@ AUDIO_INPUTS = ("input_features", "audio_features")
 VIDEO_INPUTS = ("pixel_values_videos", "video_features")
 MEDIA_INPUTS = (*AUDIO_INPUTS, "audio_mask", "input_features_mask", *VIDEO_INPUTS, "video_mask")
 EMBEDS = ("av_embeds", "memory_embeds")
+PLACED_INPUTS = (*MEDIA_INPUTS, *EMBEDS, "history_input_ids", "history_attention_mask", "memory")
 # What the installed transformers calls the KV cache: `cache` since 5.24, `past_key_values` before.
 CACHE_NAMES = ("cache", "past_key_values")
 CACHE = next(name for name in CACHE_NAMES if name in BaseModelOutputWithPast.__dataclass_fields__)

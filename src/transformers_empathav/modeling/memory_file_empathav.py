@@ -32,9 +32,7 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except MemoryError as error:
-        raise ValueError(
-            f"{path} is damaged (too large to read): compress the conversation again."
-        ) from error
+        raise ValueError(f"{path} is damaged (too large to read): compress the conversation again.") from error
 
 
 def unpack_memory(data: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict]:
