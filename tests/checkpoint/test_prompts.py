@@ -50,6 +50,10 @@ TEMPLATES = {
 }
 
 
+# The others take lists of parts by themselves, each in its own way.
+TAKING_STRINGS = [name for name in TEMPLATES if name not in ("parts", "first part", "gemma 3")]
+
+
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_turn_markers(name):
     template, expected = TEMPLATES[name]
@@ -85,7 +89,7 @@ def test_a_template_that_does_not_write_what_the_user_says():
             emotion_prompt(processor)
 
 
-@pytest.mark.parametrize("name", [*TEMPLATES, "adding strings", "beginning with white space"])
+@pytest.mark.parametrize("name", [*TAKING_STRINGS, "adding strings", "beginning with white space"])
 def test_a_tokenizer_by_itself_takes_lists_of_text_parts(name):
     tokenizer = tiny_processor().tokenizer
     tokenizer.chat_template = {
