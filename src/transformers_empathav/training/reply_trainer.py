@@ -1,10 +1,13 @@
 """What response tuning and preference optimisation share: order of rows, modality check, card and publishing."""
 
 from contextlib import nullcontext
+from pathlib import Path
 
+from huggingface_hub.errors import HTTPError
 from peft import PeftModel
 
 from ..hub.adapter_card import write_card
+from ..hub.push import explained
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from .adapter_scope import take_outside_off
 from .adapters import base_model, publish, write_output
@@ -64,6 +67,14 @@ class ReplyTrainer(WatchedTrainer):
         # Called by TRL with each checkpoint; the library's card would not name the method.
         if self.is_world_process_zero():
             write_card(self, self.method, self.summary, rows_of_a_step(self), facts)
+
+    def init_hf_repo(self, *args, **kwargs):
+        # `Trainer` makes the repository before the training, so it is known by now whether that is allowed.
+        try:
+            super().init_hf_repo(*args, **kwargs)
+        except (HTTPError, OSError) as error:
+            name = self.args.hub_model_id or Path(self.args.output_dir).name
+            raise ValueError(explained(error, name)) from error
 
     def push_to_hub(self, *args, **kwargs):
         """Publishes what was trained, with the files and the checks of recipes/push.py."""
