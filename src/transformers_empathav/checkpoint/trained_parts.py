@@ -4,9 +4,10 @@ import os
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from transformers import PreTrainedTokenizerBase
 
+from ..modeling.file_writing_empathav import write_file
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 
 
@@ -50,13 +51,16 @@ def renew_part(model: EmpathAVForCausalLM, part: str, tokenizer: PreTrainedToken
 
 
 def save_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike, dtype: torch.dtype | None = None):
-    """Saves a part to a file. Parameters are cast to `dtype` if given; buffers, which were fitted to data, are not."""
+    """
+    Saves a part to a file, in one step. Parameters are cast to `dtype` if given; buffers, which were fitted to data,
+    are not.
+    """
     parameters = dict(getattr(model.model, part).named_parameters())
     state = {
         name: tensor.to(dtype) if dtype is not None and name in parameters else tensor
         for name, tensor in trained_tensors(model, part).items()
     }
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, str(path))
+    write_file(path, save({name: tensor.contiguous() for name, tensor in state.items()}))
 
 
 def load_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike):

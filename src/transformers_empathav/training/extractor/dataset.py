@@ -15,7 +15,8 @@ from ..sampler import LengthSampler
 
 class EmotionDataset(Dataset):
     r"""
-    Labelled clips as frozen features: `{"windows", "label"}`, a list of [`ClipFeatures`] and an index into `labels`.
+    Labelled clips as frozen features: `{"id", "windows", "label"}`, the item's id, a list of [`ClipFeatures`] and an
+    index into `labels`.
 
     Args:
         items (`list[dict]`): Conversations whose last message has a clip and an emotion.
@@ -41,7 +42,7 @@ class EmotionDataset(Dataset):
         if self.only is not None:
             streams = {"audio": None, "video": None}
             windows = [ClipFeatures(**{**streams, self.only: getattr(window, self.only)}) for window in windows]
-        return {"windows": windows, "label": self.targets[index]}
+        return {"id": self.items[index]["id"], "windows": windows, "label": self.targets[index]}
 
 
 class ClipSampler(LengthSampler):
