@@ -69,7 +69,7 @@ class EmpathAVGenerationMixin(GenerationMixin):
             return super().generate(inputs, **kwargs)
         input_ids = kwargs["input_ids"] if inputs is None else inputs
         options = {"generation_config": self.generation_config, **kwargs}
-        kwargs[CACHE] = prompt_cache.reuse(input_ids, memory, options)
+        kwargs[CACHE] = prompt_cache.reuse(input_ids, memory, options, self.config.text_config)
         generated = super().generate(inputs, **kwargs)
         prompt_cache.keep(input_ids, memory, self.config.memory_token_id)
         return generated

@@ -1,5 +1,6 @@
 """Adapters (LoRA) on the language model: how one begins, is saved so that the auto classes load it, and is merged."""
 
+import logging
 import os
 import shutil
 from dataclasses import dataclass, field
@@ -11,14 +12,16 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import Trainer
 
+from ..checkpoint.linear_layers import describe_layers, linear_layers
 from ..checkpoint.loading import load_model
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
 from .arguments import ModelArguments
 from .feature_cache import FeatureCache
-from .lora import LINEAR_LAYERS, language_model_lora
+from .lora import language_model_lora
 
 
+logger = logging.getLogger(__name__)
 WEIGHTS = "adapter_model.safetensors"
 
 
@@ -38,7 +41,8 @@ class AdapterArguments(ModelArguments):
     lora_alpha: int | None = field(default=None, metadata={"help": "Its scale; twice the rank by default."})
     lora_dropout: float = field(default=0.0, metadata={"help": "Dropout of its input."})
     lora_layers: list[str] = field(
-        default_factory=lambda: list(LINEAR_LAYERS), metadata={"help": "Linear layers of the language model."}
+        default_factory=list,
+        metadata={"help": "Last names of linear layers of the language model, such as q_proj; all by default."},
     )
     projections: list[str] = field(
         default_factory=list,
@@ -47,9 +51,11 @@ class AdapterArguments(ModelArguments):
     cache: str | None = field(default=None, metadata={"help": "Folder of frozen features of clips."})
     merge: bool = field(default=False, metadata={"help": "Whether a merged checkpoint is written too, to `merged`."})
 
-    def lora(self) -> LoraConfig:
-        """The configuration of a fresh adapter."""
-        return language_model_lora(self.lora_r, self.lora_alpha, self.lora_dropout, self.lora_layers, self.projections)
+    def lora(self, model: EmpathAVForCausalLM) -> LoraConfig:
+        """The configuration of a fresh adapter of `model`. Logs what it hits, and what of the language model stays."""
+        layers = self.lora_layers or linear_layers(model)
+        logger.info(describe_layers(model, layers))
+        return language_model_lora(self.lora_r, self.lora_alpha, self.lora_dropout, layers, self.projections)
 
 
 def load_base(arguments: AdapterArguments, push_to_hub: bool = False) -> tuple[EmpathAVForCausalLM, EmpathAVProcessor]:
@@ -79,7 +85,7 @@ def load_base(arguments: AdapterArguments, push_to_hub: bool = False) -> tuple[E
 def with_adapter(model: EmpathAVForCausalLM, arguments: AdapterArguments) -> PeftModel:
     """Puts a fresh adapter on the model, or the trained one that `adapter` names, to train it further."""
     if arguments.adapter is None:
-        return get_peft_model(model, arguments.lora())
+        return get_peft_model(model, arguments.lora(model))
     adapted = PeftModel.from_pretrained(model, arguments.adapter, is_trainable=True)
     adapted.peft_config["default"].base_model_name_or_path = model.name_or_path
     return adapted

@@ -13,6 +13,7 @@ from ...hub.adapter_card import write_card
 from ..adapters import base_model
 from ..callbacks import with_own_callbacks
 from ..collator import PAIR, ConversationCollator, check_columns
+from ..functional_dropout import disable_functional_dropout
 from ..modality_check import modalities_reach
 from ..sampler import length_sampler, rows_of_a_step
 from ..shared_vectors import shared_vectors, text_inputs
@@ -95,6 +96,8 @@ class EPOTrainer(DPOTrainer):
         self.collator, self.unchecked = data_collator, args.check_modalities
         callbacks = with_own_callbacks(callbacks)
         super().__init__(model, ref_model, args, data_collator=data_collator, callbacks=callbacks, **kwargs)
+        if args.disable_dropout:
+            disable_functional_dropout(base_model(self.model))
         # With this set, TRL's `_compute_loss` reads `ref_chosen_logps` and `ref_rejected_logps` from the batch, where
         # `_pair_batch` puts them, and runs no reference itself. It is set after `__init__`, which would compute them
         # for the whole dataset. Were the name to change, TRL would give the policy's vectors to the reference: wrong
