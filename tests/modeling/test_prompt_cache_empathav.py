@@ -4,9 +4,11 @@ import pytest
 import torch
 from transformers import DynamicCache, GenerationConfig
 
-from helpers import assistant, encode, relative_error, sound, user
+from helpers import assistant, encode, relative_error, sound, user, wake
 from transformers_empathav import PromptCache
 from transformers_empathav.modeling.generation_empathav import CACHE, MEDIA_INPUTS
+from transformers_empathav.testing.families import tiny_llm_config
+from transformers_empathav.testing.tiny import tiny_model
 
 
 OPTIONS = {"max_new_tokens": 4, "do_sample": False, "output_logits": True, "return_dict_in_generate": True}
@@ -90,6 +92,18 @@ def test_another_conversation_in_between_does_no_harm(model, processor):
         with_cache = model.generate(**inputs, memory=memory, prompt_cache=cache, **OPTIONS)
         without = model.generate(**inputs, memory=memory, **OPTIONS)
         assert relative_error(torch.stack(with_cache.logits), torch.stack(without.logits)) < 1e-4
+
+
+@pytest.mark.parametrize("family", ["Qwen3-Next", "LFM2", "Jamba", "Mistral"])
+def test_layers_that_cannot_go_back_do_no_harm(processor, family):
+    """Recurrent states cannot be cropped, and a sliding window forgets: that of this Mistral is 16 tokens."""
+    model = wake(tiny_model(processor, text_config=tiny_llm_config(family)))
+    turns = ["one", "two words", "and three of them"]
+    plain, plain_work = play(model, processor, None, turns)
+    kept, kept_work = play(model, processor, PromptCache(), turns)
+    for one, other in zip(kept, plain):
+        assert relative_error(one, other) < 1e-4
+    assert (kept_work == plain_work) == (family != "Mistral")
 
 
 @pytest.mark.parametrize("name", ["cache", "past_key_values"])

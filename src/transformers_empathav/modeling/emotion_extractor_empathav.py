@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -110,18 +111,35 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
         Runs the frozen audio encoder. Features kept from here can be passed to `forward` as `audio_features`.
 
         Args:
-            input_features (`torch.Tensor` of shape `(clips, mel, frames)`): Output of the feature extractor.
+            input_features (`torch.Tensor` of shape `(clips, mel, frames)` or as the feature extractor gives it):
+                Output of the feature extractor.
             input_features_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*):
-                1 where a frame is not padding. Whisper still encodes its whole window of 30 s, so the features of a
-                clip do not depend on the rest of the batch. Its tokens are then cut to the longest sound.
+                1 where a frame is not padding. Whisper still encodes its whole window of 30 s; its tokens are then cut
+                to the longest sound. Other encoders read each sound without its padding. Either way the features of a
+                clip do not depend on the rest of the batch.
 
         Returns:
             `torch.Tensor` of shape `(clips, layers, tokens, width)`: hidden states of all layers.
         """
-        layers = self._run_tower(self.audio_tower, input_features, all_layers=True)
-        if input_features_mask is None or self.config.audio_config.model_type != "whisper":
-            return layers
-        return layers[:, :, : heard_frames(input_features_mask) // 2]
+        return self._hear(input_features, input_features_mask)[0]
+
+    def _hear(self, inputs: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Hidden states of the audio encoder, and a mask over their tokens or over as many frames."""
+        if mask is not None and self.config.audio_config.model_type == "whisper":
+            frames = heard_frames(mask)
+            states = self._run_tower(self.audio_tower, inputs, all_layers=True)
+            return states[:, :, : frames // 2], mask[:, :frames]
+        if mask is None or mask.shape[1] != inputs.shape[1]:
+            return self._run_tower(self.audio_tower, inputs, all_layers=True), mask
+        # One by one, without padding: many encoders hear it, with an attention mask or without.
+        tokens, heard = [], []
+        for sound, real in zip(inputs, mask.to(inputs.device).bool()):
+            states = self.queries.weight.new_zeros(len(self.audio_mix.logits), 1, self.config.audio_config.hidden_size)
+            if real.any():
+                (states,) = self._run_tower(self.audio_tower, sound[real][None], all_layers=True)
+            tokens.append(states.transpose(0, 1))
+            heard.append(real.any().expand(states.shape[1]))
+        return pad_sequence(tokens, batch_first=True).transpose(1, 2), pad_sequence(heard, batch_first=True)
 
     def encode_video(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
         """
@@ -160,7 +178,8 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
         r"""
         Args:
             input_features (`torch.Tensor` of shape `(clips, mel, frames)`, *optional*):
-                Audio features, input of the audio encoder; zeros for a clip without sound.
+                Audio features, input of the audio encoder, or samples where it reads those; zeros for a clip without
+                sound.
             audio_mask (`torch.Tensor` of shape `(clips,)`, *optional*):
                 1 where the clip has sound; all clips by default.
             input_features_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*):
@@ -180,9 +199,7 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
             `ValueError`: If neither stream is given, or the streams differ in their number of clips.
         """
         if input_features is not None:
-            audio_features = self.encode_audio(input_features, input_features_mask)
-            if input_features_mask is not None and self.config.audio_config.model_type == "whisper":
-                input_features_mask = input_features_mask[:, : heard_frames(input_features_mask)]
+            audio_features, input_features_mask = self._hear(input_features, input_features_mask)
         if pixel_values_videos is not None:
             video_features = self.encode_video(pixel_values_videos)
         if audio_features is None and video_features is None:

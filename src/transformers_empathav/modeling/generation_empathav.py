@@ -72,7 +72,7 @@ class EmpathAVGenerationMixin(GenerationMixin):
         options = {"generation_config": self.generation_config, **kwargs}
         places = (self.config.av_token_id, self.config.memory_token_id)
         vectors = dict(zip(places, (kwargs.get(name) for name in EMBEDS)))
-        kwargs[CACHE] = prompt_cache.reuse(input_ids, vectors, options)
+        kwargs[CACHE] = prompt_cache.reuse(input_ids, vectors, options, self.config.text_config)
         generated = super().generate(inputs, **kwargs)
         prompt_cache.keep((generated if isinstance(generated, torch.Tensor) else generated.sequences)[0])
         return generated

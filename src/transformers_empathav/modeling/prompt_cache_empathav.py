@@ -1,7 +1,8 @@
 """PromptCache: the KV cache of a conversation, kept from turn to turn."""
 
 import torch
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache, PreTrainedConfig
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 
 class PromptCache:
@@ -12,17 +13,24 @@ class PromptCache:
     Token ids are compared each time, and the vectors that stand in their place: the longest beginning that the new
     prompt shares with the last one is reused. A conversation grows at its end, so an ordinary turn computes what is
     new. After another prompt, another memory or an interruption less is reused, never something wrong.
+
+    The state of a recurrent layer cannot go back to an earlier token: for language models with such layers nothing is
+    kept, and each turn is computed whole.
     """
 
     def __init__(self):
         self.input_ids = torch.zeros(0, dtype=torch.long)
         self.vectors: dict[int, torch.Tensor] = {}
-        self.cache = DynamicCache()
+        self.cache: Cache | None = None
         self.reused = 0  # tokens of the last prompt that were not computed again
 
     def reuse(
-        self, input_ids: torch.LongTensor, vectors: dict[int, torch.Tensor | None], options: dict
-    ) -> DynamicCache:
+        self,
+        input_ids: torch.LongTensor,
+        vectors: dict[int, torch.Tensor | None],
+        options: dict,
+        config: PreTrainedConfig,
+    ) -> Cache:
         """
         Crops the cache to the beginning that it shares with a new prompt. Called by `generate` before decoding.
 
@@ -31,15 +39,16 @@ class PromptCache:
             vectors (`dict[int, torch.Tensor]`):
                 For each placeholder's id the vectors `(..., hidden)` that take its places, in order; `None` for none.
             options (`dict`): Arguments of `generate`, with `generation_config`.
+            config (`PreTrainedConfig`): Of the language model.
 
         Returns:
-            `DynamicCache`: the cropped cache.
+            `Cache`: the cropped cache, or a new one.
 
         Raises:
             `ValueError`: If there are several rows, beams or returned sequences, or a KV cache is given too.
         """
-        config = options["generation_config"]
-        several = [options.get(name) or getattr(config, name) or 1 for name in ("num_beams", "num_return_sequences")]
+        usual = options["generation_config"]
+        several = [options.get(name) or getattr(usual, name) or 1 for name in ("num_beams", "num_return_sequences")]
         if len(input_ids) > 1 or max(several) > 1:
             raise ValueError(
                 "A PromptCache is for one sequence of one conversation: use it with one row, one returned sequence "
@@ -48,11 +57,10 @@ class PromptCache:
         if options.get("past_key_values") is not None or options.get("cache") is not None:
             raise ValueError("Give a KV cache or prompt_cache, not both.")
         given = {token: flat(embeds) for token, embeds in vectors.items() if embeds is not None}
-        common = self._common(input_ids[0, :-1], given)  # the last token is always read: its logits are wanted
-        self.input_ids = input_ids[0, :common].clone()  # in step with the cache, in case `generate` is interrupted
-        self.vectors = given
-        self.reused = common
-        self._cut(common)
+        self._cut(self._common(input_ids[0, :-1], given))  # the last token is always read: its logits are wanted
+        self.vectors, self.reused = given, len(self.input_ids)
+        if self.cache is None:
+            self.cache = new_cache(config)
         return self.cache
 
     def keep(self, sequence: torch.LongTensor):
@@ -68,7 +76,7 @@ class PromptCache:
     @property
     def nbytes(self) -> int:
         """Size of keys and values in bytes."""
-        layers = [layer for layer in self.cache.layers if layer.is_initialized]
+        layers = [] if self.cache is None else [layer for layer in self.cache.layers if layer.is_initialized]
         return sum(part.numel() * part.element_size() for layer in layers for part in (layer.keys, layer.values))
 
     def _common(self, ids: torch.LongTensor, vectors: dict[int, torch.Tensor]) -> int:
@@ -85,9 +93,29 @@ class PromptCache:
         return length if same.all() else int(same.int().argmin())
 
     def _cut(self, length: int):
-        if (surplus := self.cache.get_seq_length() - length) > 0:
-            self.cache.crop(-surplus)
+        """Crops cache and ids to the first `length` tokens, or forgets both where the cache cannot go back."""
+        self.input_ids = self.input_ids[:length].clone()  # in step with the cache, in case `generate` is interrupted
+        if self.cache is None:
+            return
+        try:
+            if self.cache.is_croppable:
+                if (surplus := self.cache.get_seq_length() - length) > 0:
+                    self.cache.crop(-surplus)
+                return
+        except RuntimeError:  # a layer has not kept what it would go back to
+            pass
+        self.input_ids, self.cache = self.input_ids[:0], None
 
 
 def flat(embeds: torch.Tensor) -> torch.Tensor:
     return embeds.flatten(0, -2)
+
+
+def new_cache(config: PreTrainedConfig) -> Cache:
+    """
+    An empty KV cache for a language model. Layers with a sliding window get one that keeps all: theirs forgets what
+    lies outside of the window, and could not be cropped.
+    """
+    cache = DynamicCache(config=config)
+    plain = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers)
+    return DynamicCache() if plain else cache

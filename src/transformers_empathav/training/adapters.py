@@ -1,5 +1,6 @@
 """Adapters (LoRA) on the language model: how one begins, is saved for the auto classes, published, and merged."""
 
+import logging
 import os
 import shutil
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save
 from transformers import Trainer
 
+from ..checkpoint.linear_layers import describe_layers, linear_layers
 from ..checkpoint.loading import load_model
 from ..hub.card import read_facts
 from ..hub.push import push
@@ -20,9 +22,10 @@ from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
 from .arguments import ModelArguments
 from .feature_cache import FeatureCache
-from .lora import LINEAR_LAYERS, language_model_lora
+from .lora import language_model_lora
 
 
+logger = logging.getLogger(__name__)
 WEIGHTS = "adapter_model.safetensors"
 
 
@@ -45,7 +48,8 @@ class AdapterArguments(ModelArguments):
     lora_alpha: int | None = field(default=None, metadata={"help": "Its scale; twice the rank by default."})
     lora_dropout: float = field(default=0.0, metadata={"help": "Dropout of its input."})
     lora_layers: list[str] = field(
-        default_factory=lambda: list(LINEAR_LAYERS), metadata={"help": "Linear layers of the language model."}
+        default_factory=list,
+        metadata={"help": "Last names of linear layers of the language model, such as q_proj; all by default."},
     )
     projections: list[str] = field(
         default_factory=list,
@@ -58,9 +62,11 @@ class AdapterArguments(ModelArguments):
         """What `facts` says, as [`read_facts`] reads it; nothing without such a file."""
         return {} if self.facts is None else read_facts(self.facts)
 
-    def lora(self) -> LoraConfig:
-        """The configuration of a fresh adapter."""
-        return language_model_lora(self.lora_r, self.lora_alpha, self.lora_dropout, self.lora_layers, self.projections)
+    def lora(self, model: EmpathAVForCausalLM) -> LoraConfig:
+        """The configuration of a fresh adapter of `model`. Logs what it hits, and what of the language model stays."""
+        layers = self.lora_layers or linear_layers(model)
+        logger.info(describe_layers(model, layers))
+        return language_model_lora(self.lora_r, self.lora_alpha, self.lora_dropout, layers, self.projections)
 
 
 def load_base(arguments: AdapterArguments, push_to_hub: bool = False) -> tuple[EmpathAVForCausalLM, EmpathAVProcessor]:
@@ -97,7 +103,7 @@ def load_base(arguments: AdapterArguments, push_to_hub: bool = False) -> tuple[E
 def with_adapter(model: EmpathAVForCausalLM, arguments: AdapterArguments) -> PeftModel:
     """Puts a fresh adapter on the model, or the trained one that `adapter` names, to train it further."""
     if arguments.adapter is None:
-        return get_peft_model(model, arguments.lora())
+        return get_peft_model(model, arguments.lora(model))
     adapted = PeftModel.from_pretrained(model, arguments.adapter, is_trainable=True)
     adapted.peft_config["default"].base_model_name_or_path = model.name_or_path
     return adapted

@@ -15,6 +15,7 @@ from ...modeling.configuration_empathav import EmpathAVConfig
 from ..adapter_scope import within_language_model
 from ..adapters import base_model
 from ..collator import PAIR, ConversationCollator
+from ..functional_dropout import disable_functional_dropout
 from ..reply_trainer import ReplyTrainer
 from ..row_checks import check_columns
 from ..shared_vectors import shared_vectors, text_inputs
@@ -121,6 +122,8 @@ class EPOTrainer(ReplyTrainer, DPOTrainer):
             peft_config=peft_config,
             **kwargs,
         )
+        if args.disable_dropout:
+            disable_functional_dropout(base_model(self.model))
         # With this set, TRL's `_compute_loss` reads `ref_chosen_logps` and `ref_rejected_logps` from the batch, where
         # `_pair_batch` puts them, and runs no reference itself. It is set after `__init__`, which would compute them
         # for the whole dataset. Were the name to change, TRL would give the policy's vectors to the reference: wrong
