@@ -99,6 +99,9 @@ class EmpathAVConfig(PreTrainedConfig):
         audio_pooling (`int`, *optional*, defaults to 4):
             Number of neighbouring audio tokens that are averaged into one before the Q-Former reads them. Whisper
             gives 50 tokens per second.
+        pad_audio (`bool`, *optional*, defaults to `True`):
+            Whether Whisper reads a clip in its window of 30 s, filled up with silence, as it was trained. Otherwise it
+            reads the sound alone, which takes a fraction of the time. An extractor is trained with one or the other.
         num_query_tokens (`int`, *optional*, defaults to 8):
             Number of emotion vectors per clip.
         memory_tokens_per_utterance (`int`, *optional*, defaults to 4):
@@ -146,6 +149,7 @@ class EmpathAVConfig(PreTrainedConfig):
     qformer_config: dict | PreTrainedConfig | None = None
     compressor_config: dict | PreTrainedConfig | None = None
     audio_pooling: int = 4
+    pad_audio: bool = True
     num_query_tokens: int = 8
     memory_tokens_per_utterance: int = 4
     av_token_id: int = 0

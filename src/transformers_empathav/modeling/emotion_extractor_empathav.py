@@ -105,16 +105,23 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         Args:
             input_features (`torch.Tensor` of shape `(clips, mel, frames)`): Output of the feature extractor.
             input_features_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*):
-                1 where a frame is not padding. Whisper still encodes its whole window of 30 s, so the features of a
-                clip do not depend on the rest of the batch. Its tokens are then cut to the longest sound.
+                1 where a frame is not padding. Whisper encodes its whole window of 30 s, or, where `config.pad_audio`
+                is false, the sound of each clip by itself. So the features of a clip do not depend on the rest of the
+                batch. Tokens are cut to the longest sound.
 
         Returns:
             `torch.Tensor` of shape `(clips, layers, tokens, width)`: hidden states of all layers.
         """
-        layers = self._run_tower(self.audio_tower, input_features, all_layers=True)
         if input_features_mask is None or self.config.audio_config.model_type != "whisper":
-            return layers
-        return layers[:, :, : heard_frames(input_features_mask) // 2]
+            return self._run_tower(self.audio_tower, input_features, all_layers=True)
+        tokens = heard_frames(input_features_mask) // 2
+        if self.config.pad_audio:
+            return self._run_tower(self.audio_tower, input_features, all_layers=True)[:, :, :tokens]
+        clips = []
+        for clip, mask in zip(input_features.split(1), input_features_mask.split(1)):
+            layers = self._run_tower(self.audio_tower, clip[..., : heard_frames(mask)], all_layers=True)
+            clips.append(nn.functional.pad(layers, (0, 0, 0, tokens - layers.shape[2])))
+        return torch.cat(clips)
 
     def encode_video(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
         """
@@ -136,8 +143,11 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
     def _run_tower(self, tower: PreTrainedModel, inputs: torch.Tensor, all_layers: bool) -> torch.Tensor:
         trainable = any(parameter.requires_grad for parameter in tower.parameters())
         with torch.set_grad_enabled(trainable and torch.is_grad_enabled()):
-            outputs = tower(inputs.to(tower.dtype), output_hidden_states=all_layers, return_dict=True)
-        layers = outputs.hidden_states if all_layers else (outputs.last_hidden_state,)
+            if not self.config.pad_audio and isinstance(tower, WhisperEncoder):
+                layers = whisper_layers(tower, inputs.to(tower.dtype))
+            else:
+                outputs = tower(inputs.to(tower.dtype), output_hidden_states=all_layers, return_dict=True)
+                layers = outputs.hidden_states if all_layers else (outputs.last_hidden_state,)
         return torch.stack(layers, dim=1).to(self.queries.weight.dtype)
 
     def forward(
@@ -222,6 +232,15 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         if mask is None:
             return torch.ones(clips, 1, dtype=torch.bool, device=device)
         return mask.to(device).bool()[:, None]
+
+
+def whisper_layers(tower: WhisperEncoder, input_features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """All hidden states of Whisper's encoder for sound of any length. Its own `forward` takes full windows alone."""
+    hidden = nn.functional.gelu(tower.conv2(nn.functional.gelu(tower.conv1(input_features)))).transpose(1, 2)
+    layers = [hidden + tower.embed_positions.weight[: hidden.shape[1]]]
+    for layer in tower.layers:
+        layers.append(layer(layers[-1], None))
+    return (*layers[:-1], tower.layer_norm(layers[-1]))
 
 
 def heard_frames(mask: torch.Tensor) -> int:
