@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from helpers import assistant, encode, frames, relative_error, sound, user
+from transformers_empathav.modeling.configuration_empathav import EmpathAVConfig
 from transformers_empathav.testing.tiny import tiny_model
 
 
@@ -81,3 +82,13 @@ def test_without_a_prompt_the_error_says_how_to_get_one(processor):
     model = tiny_model(processor, emotion_prompt_ids=None)
     with pytest.raises(ValueError, match="empathav assemble"):
         model.predict_emotion(torch.tensor([[5, 6]]))
+
+
+def test_a_temperature_makes_probabilities_less_sure_and_names_the_same_emotion(model, processor):
+    inputs = encode(processor, [user(("audio", sound(1)))])
+    scores = model.predict_emotion(**inputs)
+    model.config.emotion_temperature = 2.0
+    cooled = model.predict_emotion(**inputs)
+    assert torch.allclose(cooled, (scores.log() / 2).softmax(dim=-1), atol=1e-6)
+    with pytest.raises(ValueError, match="emotion_temperature is 0, which must be above 0"):
+        EmpathAVConfig(emotion_temperature=0)

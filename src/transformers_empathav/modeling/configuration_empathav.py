@@ -119,6 +119,9 @@ class EmpathAVConfig(PreTrainedConfig):
             no clip.
         emotion_label_ids (`list[list[int]]`, *optional*):
             Token ids of each label as it continues that prompt, with its leading space.
+        emotion_temperature (`float`, *optional*, defaults to 1.0):
+            By what `predict_emotion` divides scores before they become probabilities: above 1 it is less sure. Found
+            on speakers whom the extractor was not trained on.
         user_turn_ids (`list[int]`, *optional*):
             Token ids that open a user turn, to find the last one in `input_ids`. If empty, a row counts as user turn
             from its beginning.
@@ -157,6 +160,7 @@ class EmpathAVConfig(PreTrainedConfig):
     emotion_labels: list[str] | tuple[str, ...] = EMOTION_LABELS
     emotion_prompt_ids: list[int] | None = None
     emotion_label_ids: list[list[int]] | None = None
+    emotion_temperature: float = 1.0
     user_turn_ids: list[int] | tuple[int, ...] = ()
     turn_end_ids: list[int] | tuple[int, ...] = ()
     role_token_ids: dict[str, list[int]] | None = None
@@ -214,6 +218,10 @@ class EmpathAVConfig(PreTrainedConfig):
             )
         if self.emotion_prompt_ids is not None and list(self.emotion_prompt_ids).count(self.av_token_id) != 1:
             raise ValueError("emotion_prompt_ids must hold av_token_id exactly once, where the emotion vectors go.")
+        if not self.emotion_temperature > 0:
+            raise ValueError(
+                f"emotion_temperature is {self.emotion_temperature}, which must be above 0: 1 changes nothing."
+            )
         for name, neutral in LOGIT_TRANSFORMS.items():
             value = getattr(self.text_config, name, neutral)
             if value not in (neutral, None):

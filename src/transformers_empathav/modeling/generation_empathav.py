@@ -134,7 +134,8 @@ class EmpathAVGenerationMixin(GenerationMixin):
         if av_embeds is None and media:
             av_embeds = self.get_av_features(**media)
         present = present_clips(len(av_embeds), **media) if media else None
-        return self.score_emotions(input_ids, attention_mask, av_embeds, present).softmax(dim=-1)
+        scores = self.score_emotions(input_ids, attention_mask, av_embeds, present)
+        return (scores / self.config.emotion_temperature).softmax(dim=-1)
 
     def score_emotions(
         self,
@@ -145,7 +146,7 @@ class EmpathAVGenerationMixin(GenerationMixin):
     ) -> torch.Tensor:
         """
         Scores the emotion labels by the mean log-probability of their tokens. Differentiable; `predict_emotion` is the
-        softmax of these scores.
+        softmax of these scores, divided by `config.emotion_temperature`.
 
         Args:
             input_ids, attention_mask (`torch.Tensor` of shape `(batch, length)`): As in `generate`.
