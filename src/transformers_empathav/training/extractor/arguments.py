@@ -30,6 +30,9 @@ class ClipArguments:
         default_factory=list,
         metadata={"help": "What to do with other labels: `calm=neutral` renames, `calm=` leaves such clips out."},
     )
+    leave_out: list[str] = field(
+        default_factory=list, metadata={"help": "Speakers of whom no clip is read, such as those of a demonstration."}
+    )
     ratings: str | None = field(
         default=None, metadata={"help": "CREMA-D's summaryTable.csv: what listeners heard in each clip of it."}
     )
@@ -68,6 +71,13 @@ class ClipArguments:
             [{**item, "corpus": source} for source in sources for item in load_clip_corpus(source, label_map)]
             for sources in (self.corpora, self.extra_corpora)
         )
+        if self.leave_out:
+            known = {speaker_of(item) for items in found for item in items}
+            if unknown := sorted(set(self.leave_out) - known):
+                raise ValueError(
+                    f"--leave_out {unknown[0]}: nobody is called so; speakers are {', '.join(sorted(known))}."
+                )
+            found = tuple([item for item in items if speaker_of(item) not in self.leave_out] for items in found)
         if self.ratings is None:
             return found
         ratings = read_cremad_ratings(self.ratings, self.ratings_by)
