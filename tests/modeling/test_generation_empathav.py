@@ -84,11 +84,11 @@ def test_without_a_prompt_the_error_says_how_to_get_one(processor):
         model.predict_emotion(torch.tensor([[5, 6]]))
 
 
-def test_a_temperature_makes_probabilities_less_sure_and_names_the_same_emotion(model, processor):
-    inputs = encode(processor, [user(("audio", sound(1)))])
-    scores = model.predict_emotion(**inputs)
+def test_a_temperature_makes_what_is_said_of_clips_less_sure_and_texts_stay(model, processor):
+    inputs = encode(processor, [user(("audio", sound(1)))], [user("only words")])
+    clip, text = model.predict_emotion(**inputs)
     model.config.emotion_temperature = 2.0
-    cooled = model.predict_emotion(**inputs)
-    assert torch.allclose(cooled, (scores.log() / 2).softmax(dim=-1), atol=1e-6)
+    cooled, same = model.predict_emotion(**inputs)
+    assert torch.allclose(cooled, (clip.log() / 2).softmax(dim=-1), atol=1e-6) and torch.allclose(same, text)
     with pytest.raises(ValueError, match="emotion_temperature is 0, which must be above 0"):
         EmpathAVConfig(emotion_temperature=0)

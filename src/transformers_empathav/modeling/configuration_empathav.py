@@ -120,8 +120,8 @@ class EmpathAVConfig(PreTrainedConfig):
         emotion_label_ids (`list[list[int]]`, *optional*):
             Token ids of each label as it continues that prompt, with its leading space.
         emotion_temperature (`float`, *optional*, defaults to 1.0):
-            By what `predict_emotion` divides scores before they become probabilities: above 1 it is less sure. Found
-            on speakers whom the extractor was not trained on.
+            By what `predict_emotion` divides the scores of clips before they become probabilities: above 1 it is less
+            sure. Found on speakers whom the extractor was not trained on. Scores of texts stay as they are.
         user_turn_ids (`list[int]`, *optional*):
             Token ids that open a user turn, to find the last one in `input_ids`. If empty, a row counts as user turn
             from its beginning.

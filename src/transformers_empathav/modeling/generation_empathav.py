@@ -134,8 +134,7 @@ class EmpathAVGenerationMixin(GenerationMixin):
         if av_embeds is None and media:
             av_embeds = self.get_av_features(**media)
         present = present_clips(len(av_embeds), **media) if media else None
-        scores = self.score_emotions(input_ids, attention_mask, av_embeds, present)
-        return (scores / self.config.emotion_temperature).softmax(dim=-1)
+        return self.score_emotions(input_ids, attention_mask, av_embeds, present).softmax(dim=-1)
 
     def score_emotions(
         self,
@@ -145,8 +144,8 @@ class EmpathAVGenerationMixin(GenerationMixin):
         present: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """
-        Scores the emotion labels by the mean log-probability of their tokens. Differentiable; `predict_emotion` is the
-        softmax of these scores, divided by `config.emotion_temperature`.
+        Scores the emotion labels by the mean log-probability of their tokens, divided by `config.emotion_temperature`
+        where a turn is scored from its clips. Differentiable; `predict_emotion` is the softmax of these scores.
 
         Args:
             input_ids, attention_mask (`torch.Tensor` of shape `(batch, length)`): As in `generate`.
@@ -177,7 +176,8 @@ class EmpathAVGenerationMixin(GenerationMixin):
             log_probs = outputs.logits[:, -1].float().log_softmax(dim=-1)
             for label, token, length in continuations:
                 totals[:, label] = totals[:, label] + log_probs[:, token] / length
-        return totals
+        from_clips = torch.tensor([[self.config.av_token_id in prompt] for prompt in prompts], device=totals.device)
+        return torch.where(from_clips, totals / self.config.emotion_temperature, totals)
 
 
 def with_known_cache_name(kwargs: dict) -> dict:

@@ -102,7 +102,8 @@ def baseline_scores(
         face = face_network(model, (cache.load(item) for item in found["items"]))
         if face is not None:
             rows.setdefault("face network, untrained", []).append(face)
-    return {name: np.concatenate(scores) for name, scores in rows.items()}
+    # Only clips with frames have a face network's scores, and those of some folds may have none.
+    return {name: np.concatenate(scores) for name, scores in rows.items() if len(scores) == len(folds)}
 
 
 def clip_key(item: dict) -> str:
