@@ -102,3 +102,20 @@ def test_a_part_that_does_not_fit_names_what_differs(pair, tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="damaged"):
         load_part(other, "extractor", path)
+
+
+def test_an_extractor_brings_its_settings_along_and_older_files_the_defaults(pair, processor, tmp_path):
+    model, other = pair
+    model.config.emotion_temperature, model.config.pad_audio = 1.7, False
+    save_part(model, "extractor", tmp_path / "extractor.safetensors")
+    load_part(other, "extractor", tmp_path / "extractor.safetensors")
+    assert (other.config.emotion_temperature, other.config.pad_audio) == (1.7, False)
+    assert other.model.extractor.config.pad_audio is False
+    again = (tmp_path / "extractor.safetensors").read_bytes()
+    save_part(other, "extractor", tmp_path / "extractor.safetensors")
+    assert (tmp_path / "extractor.safetensors").read_bytes() == again
+    save_file(load_file(tmp_path / "extractor.safetensors"), tmp_path / "older.safetensors")
+    load_part(other, "extractor", tmp_path / "older.safetensors")
+    assert (other.config.emotion_temperature, other.config.pad_audio) == (1.0, True)
+    renew_part(model, "extractor", processor.tokenizer)
+    assert (model.config.emotion_temperature, model.config.pad_audio) == (1.0, True)

@@ -14,7 +14,7 @@ from transformers_empathav.data.clips.item import clip_item
 from transformers_empathav.processing.media_empathav import MediaError
 from transformers_empathav.testing.tiny import tiny_model, tiny_processor
 from transformers_empathav.training.disturbance import Disturbance
-from transformers_empathav.training.extractor.dataset import EmotionCollator
+from transformers_empathav.training.extractor.dataset import EmotionCollator, EmotionDataset
 from transformers_empathav.training.extractor.objective import EmotionTraining
 from transformers_empathav.training.feature_cache import FeatureCache, clip_parts
 
@@ -55,7 +55,7 @@ def test_cached_and_uncached_give_the_loss_of_the_encoders_inputs(model, process
     losses = []
     for cache in (cache_of(model, processor, tmp_path / "features"), cache_of(model, processor)):
         for _ in range(2):  # the second time from disk
-            batch = EmotionCollator(model.config)([{"windows": cache.load(clip), "label": 5}])
+            batch = EmotionCollator(model.config)([EmotionDataset([clip], cache, model.config.emotion_labels)[0]])
             with torch.no_grad():
                 losses.append(torch.nn.functional.cross_entropy(training(**batch), batch["labels"]))
     assert max(float(abs(loss - losses[0])) for loss in losses) < 1e-5

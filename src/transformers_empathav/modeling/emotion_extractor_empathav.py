@@ -114,9 +114,10 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
             input_features (`torch.Tensor` of shape `(clips, mel, frames)` or as the feature extractor gives it):
                 Output of the feature extractor.
             input_features_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*):
-                1 where a frame is not padding. Whisper still encodes its whole window of 30 s; its tokens are then cut
-                to the longest sound. Other encoders read each sound without its padding. Either way the features of a
-                clip do not depend on the rest of the batch.
+                1 where a frame is not padding. Whisper encodes its whole window of 30 s, or, where `config.pad_audio`
+                is false, the sound of each clip by itself; its tokens are then cut to the longest sound. Other
+                encoders read each sound without its padding. Either way the features of a clip do not depend on the
+                rest of the batch.
 
         Returns:
             `torch.Tensor` of shape `(clips, layers, tokens, width)`: hidden states of all layers.
@@ -127,8 +128,11 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
         """Hidden states of the audio encoder, and a mask over their tokens or over as many frames."""
         if mask is not None and self.config.audio_config.model_type == "whisper":
             frames = heard_frames(mask)
-            states = self._run_tower(self.audio_tower, inputs, all_layers=True)
-            return states[:, :, : frames // 2], mask[:, :frames]
+            if self.config.pad_audio:
+                states = self._run_tower(self.audio_tower, inputs, all_layers=True)[:, :, : frames // 2]
+            else:
+                states = self._hear_each(inputs, mask, frames // 2)
+            return states, mask[:, :frames]
         if mask is None or mask.shape[1] != inputs.shape[1]:
             return self._run_tower(self.audio_tower, inputs, all_layers=True), mask
         # One by one, without padding: many encoders hear it, with an attention mask or without.
@@ -140,6 +144,14 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
             tokens.append(states.transpose(0, 1))
             heard.append(real.any().expand(states.shape[1]))
         return pad_sequence(tokens, batch_first=True).transpose(1, 2), pad_sequence(heard, batch_first=True)
+
+    def _hear_each(self, inputs: torch.Tensor, mask: torch.Tensor, tokens: int) -> torch.Tensor:
+        """Hidden states of Whisper, which reads each sound without the rest of its window, padded to `tokens`."""
+        clips = []
+        for clip, real in zip(inputs.split(1), mask.split(1)):
+            layers = self._run_tower(self.audio_tower, clip[..., : heard_frames(real)], all_layers=True)
+            clips.append(nn.functional.pad(layers, (0, 0, 0, tokens - layers.shape[2])))
+        return torch.cat(clips)
 
     def encode_video(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
         """
@@ -161,8 +173,11 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
     def _run_tower(self, tower: PreTrainedModel, inputs: torch.Tensor, all_layers: bool) -> torch.Tensor:
         trainable = any(parameter.requires_grad for parameter in tower.parameters())
         with torch.set_grad_enabled(trainable and torch.is_grad_enabled()):
-            outputs = tower(inputs.to(tower.dtype), output_hidden_states=all_layers, return_dict=True)
-        layers = outputs.hidden_states if all_layers else (outputs.last_hidden_state,)
+            if not self.config.pad_audio and isinstance(tower, WhisperEncoder):
+                layers = whisper_layers(tower, inputs.to(tower.dtype))
+            else:
+                outputs = tower(inputs.to(tower.dtype), output_hidden_states=all_layers, return_dict=True)
+                layers = outputs.hidden_states if all_layers else (outputs.last_hidden_state,)
         return torch.stack(layers, dim=1).to(self.queries.weight.dtype)
 
     def forward(
@@ -248,6 +263,15 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
         if mask is None:
             return torch.ones(clips, 1, dtype=torch.bool, device=device)
         return mask.to(device).bool()[:, None]
+
+
+def whisper_layers(tower: WhisperEncoder, input_features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """All hidden states of Whisper's encoder for sound of any length. Its own `forward` takes full windows alone."""
+    hidden = nn.functional.gelu(tower.conv2(nn.functional.gelu(tower.conv1(input_features)))).transpose(1, 2)
+    layers = [hidden + tower.embed_positions.weight[: hidden.shape[1]]]
+    for layer in tower.layers:
+        layers.append(layer(layers[-1], None))
+    return (*layers[:-1], tower.layer_norm(layers[-1]))
 
 
 def heard_frames(mask: torch.Tensor) -> int:

@@ -147,8 +147,8 @@ class EmpathAVGenerationMixin(GenerationMixin):
         present: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """
-        Scores the emotion labels by the mean log-probability of their tokens. Differentiable; `predict_emotion` is the
-        softmax of these scores.
+        Scores the emotion labels by the mean log-probability of their tokens, divided by `config.emotion_temperature`
+        where a turn is scored from its clips. Differentiable; `predict_emotion` is the softmax of these scores.
 
         Args:
             input_ids, attention_mask (`torch.Tensor` of shape `(batch, length)`): As in `generate`.
@@ -179,7 +179,8 @@ class EmpathAVGenerationMixin(GenerationMixin):
             log_probs = outputs.logits[:, -1].float().log_softmax(dim=-1)
             for label, token, length in continuations:
                 totals[:, label] = totals[:, label] + log_probs[:, token] / length
-        return totals
+        from_clips = torch.tensor([[self.config.av_token_id in prompt] for prompt in prompts], device=totals.device)
+        return torch.where(from_clips, totals / self.config.emotion_temperature, totals)
 
 
 def with_known_cache_name(kwargs: dict) -> dict:

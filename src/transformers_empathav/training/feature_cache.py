@@ -202,6 +202,7 @@ class FeatureCache:
             "num_frames": processor.num_frames,
             "window_seconds": processor.window_seconds,
             "face_detector": face_detector(processor),
+            **({} if extractor.config.pad_audio else {"pad_audio": False}),  # so that older entries keep their names
             "towers": [extractor.audio_tower.config.to_dict(), extractor.vision_tower.config.to_dict()],
         }
         key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
