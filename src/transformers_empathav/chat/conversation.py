@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -233,6 +234,14 @@ class Conversation:
             {**felt, "turn": felt["turn"] - sum(turn < felt["turn"] for turn in set(turns))} for felt in kept
         ]
         self.cache = PromptCache()
+
+    def fork(self) -> "Conversation":
+        """A conversation that goes on from here by itself. It costs next to nothing: what both hold is shared."""
+        other = copy(self)
+        other.tail, other.emotions = list(self.tail), list(self.emotions)
+        other.transcript = None if self.transcript is None else list(self.transcript)
+        other.files, other.cache = dict(self.files), self.cache.fork()
+        return other
 
     def save(self, path, must_be_new: bool = False):
         """Writes the conversation to one file, see [`save_conversation`]."""

@@ -54,7 +54,7 @@ def hear(responder: "Responder", clips: Sequence, transcribe: bool = True, limit
 
     Args:
         responder ([`Responder`]): Holds the checkpoint.
-        clips (`Sequence`): Sources of sound or video, at least one.
+        clips (`Sequence`): Sources of sound or video, at least one, or what [`decode`] made of them.
         transcribe (`bool`, *optional*, defaults to `True`): Whether their words are wanted.
         limits (`MediaLimits`, *optional*): Limits on each source.
 
@@ -63,7 +63,7 @@ def hear(responder: "Responder", clips: Sequence, transcribe: bool = True, limit
     """
     processor, seconds, text = responder.processor, no_time(), ""
     with timed(seconds, "media"):
-        decoded = [processor.load_clip(clip, kind="any", limits=limits or MediaLimits()) for clip in clips]
+        decoded = decode(responder, clips, limits)
         windows = [window for clip in decoded for window in clip]
         rate = processor.feature_extractor.sampling_rate
         voiced = any(window.audio is not None and loud_enough(window.audio, rate) for window in windows)
@@ -77,6 +77,16 @@ def hear(responder: "Responder", clips: Sequence, transcribe: bool = True, limit
     with timed(seconds, "generate"):
         scores, vectors = encode(responder, windows)
     return Heard(text, vectors, scores, read(scores, voiced, windows, responder.threshold), seconds)
+
+
+def decode(responder: "Responder", clips: Sequence, limits: MediaLimits | None = None) -> list[list[Clip]]:
+    """The windows of each clip. Clips that are windows already stay as they are."""
+    load, limits = responder.processor.load_clip, limits or MediaLimits()
+    return [clip if is_decoded(clip) else load(clip, kind="any", limits=limits) for clip in clips]
+
+
+def is_decoded(source) -> bool:
+    return isinstance(source, list) and bool(source) and isinstance(source[0], Clip)
 
 
 def sound_of(windows: Sequence[Clip]) -> list:
@@ -97,8 +107,8 @@ def clip_vectors(responder: "Responder", clips: Sequence[MediaPart]) -> torch.Te
     """Emotion vectors of the clips of a message that was said before; `None` without any."""
     load, windows = responder.processor.load_clip, []
     for clip in clips:
-        decoded = isinstance(clip.source, list) and clip.source and isinstance(clip.source[0], Clip)
-        windows += clip.source if decoded else load(clip.source, clip.kind, clip.sound, clip.sampling_rate)
+        known = is_decoded(clip.source)
+        windows += clip.source if known else load(clip.source, clip.kind, clip.sound, clip.sampling_rate)
     return encode(responder, windows)[1] if windows else None
 
 

@@ -1,7 +1,7 @@
 """Writes a reply piece by piece, while it can still be stopped."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +47,7 @@ def write(
     cache: PromptCache | None = None,
     max_new_tokens: int = NEW_TOKENS,
     seed: int | None = None,
+    run: Callable[..., Iterator[str]] | None = None,
     **options,
 ) -> Iterator[str]:
     r"""
@@ -59,6 +60,7 @@ def write(
         cache ([`PromptCache`], *optional*): Of the conversation; not used with beams.
         max_new_tokens (`int`, *optional*, defaults to 96): Longest reply, in tokens.
         seed (`int`, *optional*): Makes a sampled reply the same each time.
+        run (`Callable`, *optional*): Calls the model in place of [`as_it_comes`], with its arguments.
         options: Further arguments of `generate`. By default nothing is sampled.
 
     Yields:
@@ -77,10 +79,10 @@ def write(
     options["prompt_cache"] = None if beams > 1 else cache
     if "stop_strings" in options:
         options["tokenizer"] = tokenizer
+    run = run or (at_once if beams > 1 else as_it_comes)
     for attempt in TRIES:
         if attempt.get("do_sample") and not options["do_sample"]:
             logger.warning("The model wrote nothing twice: this reply is sampled, and may differ the next time.")
-        run = at_once if beams > 1 else as_it_comes
         pieces, ids = [], []
         for piece in trimmed(run(model, tokenizer, ids, seed, {**inputs, **options, **attempt})):
             pieces.append(piece)

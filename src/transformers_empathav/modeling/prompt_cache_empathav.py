@@ -1,5 +1,7 @@
 """PromptCache: the KV cache of a conversation, kept from turn to turn."""
 
+from copy import copy
+
 import torch
 from transformers import Cache, DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
@@ -72,6 +74,13 @@ class PromptCache:
         """
         self.input_ids = sequence[: self.cache.get_seq_length()].clone()
         self._cut(len(self.input_ids))
+
+    def fork(self) -> "PromptCache":
+        """A cache that goes on by itself. What both hold is shared: tensors are replaced, and never written to."""
+        other = copy(self)
+        other.cache = copy(self.cache)
+        other.cache.layers = [copy(layer) for layer in self.cache.layers]
+        return other
 
     @property
     def nbytes(self) -> int:
