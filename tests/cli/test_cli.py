@@ -26,6 +26,7 @@ SCHEMA = {
     "response": str,
     "emotion": {"label": str, "scores": dict.fromkeys(EMOTION_LABELS, float)},
     "memory": dict.fromkeys(("utterances", "vectors", "bytes", "merged_utterances"), int),
+    "safety": type(None),
     "seconds": dict.fromkeys(("load", "media", "transcribe", "compress", "generate"), float),
 }
 

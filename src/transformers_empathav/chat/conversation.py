@@ -142,6 +142,7 @@ class Conversation:
         """
         seconds = no_time() | {"load": self.responder.load_seconds}
         asked, emotion, reading = self._hear(text, clips, heard, seconds)
+        safety = self.responder.safety(asked.text)
         with timed(seconds, "compress"):
             inputs = self._prompt(asked, generation.get("max_new_tokens", NEW_TOKENS))
         writing, written, whole = self.responder.write(inputs, self.cache, **generation), "", None
@@ -165,7 +166,7 @@ class Conversation:
             self._roll()
         tokens = {"prompt": inputs["input_ids"].shape[1], "cached": whole.cached, "reply": whole.tokens}
         yield Reply(
-            asked.text, whole.text, emotion, self.memory, reading, len(self.tail), tokens, whole.ended, seconds
+            asked.text, whole.text, emotion, self.memory, reading, len(self.tail), tokens, whole.ended, seconds, safety
         )
 
     def add(self, messages: Sequence[dict]):

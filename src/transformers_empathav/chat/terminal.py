@@ -13,6 +13,7 @@ from rich.text import Text
 from ..modeling.conversation_memory_empathav import ConversationMemory
 from .printable import printable
 from .reply import Reply
+from .safety import Safety
 
 
 class Screen:
@@ -47,10 +48,18 @@ class Screen:
         print_ = self.console.print
         self.hearing(reply)
         print_(Panel(Text(printable(reply.response, lines=True)), title="response", title_align="left"))
+        if reply.safety is not None:
+            self.help(reply.safety)
         print_("[dim]memory  [/dim] " + size_of(reply.memory, reply.verbatim))
         print_(
             "[dim]seconds [/dim] " + ", ".join(f"{stage} {took:.2f}" for stage, took in reply.seconds.items()) + "\n"
         )
+
+    def help(self, safety: Safety):
+        """Who helps somebody in danger."""
+        lines = [f"{line.country or 'all':<4}{line.name}: {line.contact}" for line in safety.lines]
+        text = Text(printable("\n".join([safety.notice, *lines]), lines=True))
+        self.console.print(Panel(text, title="help", title_align="left", border_style="bold red"))
 
     def hearing(self, reply: Reply):
         """Transcript, what the clips show, and the seven emotions as bars."""
