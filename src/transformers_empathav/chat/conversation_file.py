@@ -60,9 +60,12 @@ def read_content(data: bytes, name: str) -> tuple[ConversationMemory, dict, dict
         if state.keys() != set(STATE):
             raise ValueError(f"it holds {', '.join(map(ascii, state))} in place of {', '.join(STATE)}")
         memory = ConversationMemory.from_bytes(tensors.pop("memory").numpy().tobytes(), "its memory")
-        return memory, state, {int(key.removeprefix("clips.")): value for key, value in tensors.items()}
+        vectors = {int(key.removeprefix("clips.")): value for key, value in tensors.items()}
+        if strays := [ascii(place) for place in vectors if not 0 <= place < len(state["tail"])]:
+            raise ValueError(f"it has clips of message {strays[0]}, which is not there")
+        return memory, state, vectors
     except Exception as error:  # safetensors and torch raise many
-        raise ValueError(f"{name} cannot be read ({one_line(error)}): begin a new conversation.") from error
+        raise ValueError(f"{name} is damaged ({one_line(error)}): begin a new conversation.") from error
 
 
 def unpack_conversation(data: bytes, responder: "Responder", name: str = "The conversation") -> "Conversation":

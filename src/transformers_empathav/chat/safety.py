@@ -9,9 +9,9 @@ from .safety_lexicon import danger_in
 SUICIDE, SELF_HARM, VIOLENCE = "suicide", "self-harm", "violence"
 ALL = (SUICIDE, SELF_HARM, VIOLENCE)
 NOTICE = {
-    SUICIDE: "You wrote that you may want to die. This program cannot help you with that. People can, now:",
-    SELF_HARM: "You wrote that you hurt yourself, or want to. This program cannot help you with that. People can, now:",
-    VIOLENCE: "You wrote that somebody hurts or threatens you. This program cannot protect you. People can help, now:",
+    SUICIDE: "You say that you may want to die. This program cannot help you. People can, now:",
+    SELF_HARM: "You say that you hurt yourself, or want to. This program cannot help you. People can, now:",
+    VIOLENCE: "You say that somebody hurts or threatens you. This program cannot help you. People can, now:",
 }
 
 
@@ -75,7 +75,7 @@ class Safety:
     @property
     def notice(self) -> str:
         """What a person is told before the lines."""
-        return NOTICE.get(self.kind, "You may be in danger. This program cannot help you with that. People can, now:")
+        return NOTICE.get(self.kind, "You may be in danger. This program cannot help you. People can, now:")
 
     def to_dict(self) -> dict:
         """As JSON has it."""

@@ -45,7 +45,8 @@ EVERYDAY = (
     r"climb\w*|fall\w*|by (?:accident|mistake)|on (?:the|a|an|my|some) (?:oven|stove|pan|iron|kettle|coffee|tea|glass|"
     r"paper|can|lid|tin|edge|thorn\w*|nail|bike|ice))\b",
     r"(?:burn\w*|tir\w*|wear\w*|wore) myself out\b|stabb\w+ in the back|chok\w+ up\b",
-    r"(?:doctor|surgeon|nurse|dentist|barber|cat|dog|it) (?:\w+ ){0,2}?(?:cut|scratch\w*|bit|bites?|burn\w*) (?:me|my \w+)",
+    r"(?:doctor|surgeon|nurse|dentist|barber|cat|dog|it) (?:\w+ ){0,2}?(?:cut|scratch\w*|bit|bites?|burn\w*) "
+    r"(?:me|my \w+)",
     r"attack\w* me (?:\w+ )?(?:in the comments|online|verbally|on (?:twitter|facebook|reddit)|for\b|with love)",
     r"accidentally (?:\w+ ){0,2}(?:myself|my \w+)",
     r"suicide (?:squad|rates?|prevention|bomb\w*|hotline|awareness)",
@@ -133,7 +134,8 @@ SELF_HARM = (
     r"\bi (?:\w+ ){0,4}?(?:relapsed|slipped) and (?:cut|burn\w*)|\bfull of cuts\b|\bfresh cuts on my\b",
     r"\b(?:cigarettes?|lighter|iron) (?:out )?on my (?:own )?(?:arms?|skin|hands?|legs?|thighs?)",
     r"\b(?:i|my|urges?|feel\w*|want\w*) (?:\w+ ){0,5}?self[- ]?(?:harm\w*|injur\w*)",
-    r"\b(?:cut|cutting|slit\w*|slash\w*|slic\w*|carv\w*) my (?:own )?(?:arms?|wrists?|legs?|thighs?|skin|body|stomach|veins)",
+    r"\b(?:cut|cutting|slit\w*|slash\w*|slic\w*|carv\w*) my (?:own )?"
+    r"(?:arms?|wrists?|legs?|thighs?|skin|body|stomach|veins)",
     r"\b(?:stop|keep|started|start|back to|resist|urge to|want to|need to|going to) cut(?:ting)?(?= again|[ ,]*$)",
     r"\bi (?:\w+ ){0,4}?(?:hit|hits|hitting|bang\w*|slam\w*|punch\w*|scratch\w*|bite|biting)\b.{0,40}\buntil\b.{0,20}"
     r"\b(?:bleed\w*|bled|blood|broke|broken|bruis\w*|numb|hurts?)\b",
@@ -151,21 +153,22 @@ VIOLENCE = (
     rf"could) {HARM} me\b",
     r"\bi (?:was|am|am being|have been|got|get|keep getting) (?:(?!(?:never|not)\b)\w+ ){0,2}?(?:raped|beaten|abused|"
     r"assaulted|molested|stabbed|strangled|choked|punched|stalked|trafficked|held (?:captive|prisoner))",
-    rf"\b(?:afraid|scared|terrified|frightened) of (?:him\b|her(?= (?:and|because|when|since|now)\b|[ ,]*$)|my (?:{KIN})\b|"
-    r"what (?:he|she|they) (?:will|would|might|could|may|can) do\b)",
+    rf"\b(?:afraid|scared|terrified|frightened) of (?:him\b|her(?= (?:and|because|when|since|now)\b|[ ,]*$)|"
+    rf"my (?:{KIN})\b|what (?:he|she|they) (?:will|would|might|could|may|can) do\b)",
     r"\bnot (?:feel |be )?safe (?:at home|with (?:him|her|them)|in my (?:own )?(?:home|house|room))",
     rf"{SOMEBODY} (?:is|gets?|becomes?|turns?) (?:\w+ )?(?:violent|abusive)\b",
-    rf"\bhiding (?:\w+ ){{0,4}}?(?:because|since|while|from)\b.{{0,30}}\b(?:knife|gun|bat|axe|violent|drunk|hit|hurt|"
+    r"\bhiding (?:\w+ ){0,4}?(?:because|since|while|from)\b.{0,30}\b(?:knife|gun|bat|axe|violent|drunk|hit|hurt|"
     r"him|husband|boyfriend|partner|ex|father|dad|step\w+)\b",
     r"\b(?:me by (?:the|my)|around my|round my) (?:throat|neck|hair)\b",
-    rf"{SOMEBODY} {DEED}(?:push\w*|shov\w*|threw|throws?|slam\w*|drag\w*) me (?:\w+ )?(?:against|into (?:the|a)|down|onto|"
-    r"across|to the|by)\b",
-    rf"{SOMEBODY} {DEED}(?:throws?|threw|throwing) (?:\w+ )?(?:things|plates|bottles|everything|stuff|chairs?) at me\b",
+    rf"{SOMEBODY} {DEED}(?:push\w*|shov\w*|threw|throws?|slam\w*|drag\w*) me (?:\w+ )?(?:against|into (?:the|a)|"
+    r"down|onto|across|to the|by)\b",
+    rf"{SOMEBODY} {DEED}(?:throws?|threw|throwing) (?:\w+ )?(?:things|plates|bottles|stuff|everything) at me\b",
     rf"{SOMEBODY} {DEED}(?:broke|breaks|twist\w*|fractur\w*) my (?:arm|wrist|nose|ribs?|jaw|leg|fingers?|tooth|teeth)",
     rf"{SOMEBODY} {DEED}(?:held|holds?|pins?|pinned) me (?:down|against)|{SOMEBODY} {DEED}pull\w* my hair",
     rf"{SOMEBODY} {DEED}rais\w* (?:his|her|a|their) (?:hand|fist)s? (?:at|against|to) me",
     rf"{SOMEBODY} .{{0,40}}\b(?:outside|door|after me|in the house)\b.{{0,40}}\b(?:knife|gun|bat|axe|machete|weapon)",
-    rf"\bmy abusive (?:{KIN})\b|\bin an abusive (?:relationship|marriage|home)|\bvictim of (?:domestic )?(?:abuse|violence)",
+    rf"\bmy abusive (?:{KIN})\b|\bin an abusive (?:relationship|marriage|home)",
+    r"\bvictim of (?:domestic )?(?:abuse|violence)",
     rf"{SOMEBODY} {DEED}lock(?:s|ed|ing)? me (?:in|up|inside)\b",
     r"\b(?:will not|would not|does not|never|refus\w+ to) lets? me (?:leave(?! (?:early|work))|go out|out of the)",
     rf"{SOMEBODY} {DEED}(?:touch\w*|grop\w*|forc\w+) me (?:\w+ ){{0,3}}?(?:at night|sexual\w*|to have sex|to sleep "
@@ -183,8 +186,8 @@ HOLD = re.compile(
 PARTS = re.compile(r",|:| - |\b(?:but|because|so|and then|and i|although|though|since|yet)\b")
 PAST = re.compile(
     r"\b(?:i|he|she|they|\w+) used to\b|\byears ago\b|\bback then\b|"
-    r"\b(?:when i was|when we were|as) (?:a |an )?(?:kids?|child\w*|teen\w*|little|small|young\w*|girls?|boys?|students?|"
-    r"\d+|five|six|seven|eight|nine|ten|in (?:school|college))\b"
+    r"\b(?:when i was|when we were|as) (?:a |an )?(?:kids?|child\w*|teen\w*|little|small|young\w*|girls?|boys?|"
+    r"students?|\d+|five|six|seven|eight|nine|ten|in (?:school|college))\b"
 )
 STILL = re.compile(r"\b(?:again|still|today|tonight|lately|these days|right now|any ?more)\b")
 PATTERNS = {kind: [re.compile(phrase) for phrase in phrases] for kind, phrases in KINDS.items()}

@@ -26,11 +26,16 @@ def add_command(app: typer.Typer, command: Callable, name: str | None = None):
         try:
             return command(*args, **kwargs)
         except (ValueError, OSError, ImportError) as error:
-            lines = [line.strip() for line in str(error).split("\n")]
-            print(f"error: {printable(' '.join(filter(None, lines)))}", file=sys.stderr)
+            fail(error)
             raise typer.Exit(2) from None
 
     app.command(name)(guarded)
+
+
+def fail(error: Exception):
+    """Says in one line on standard error what went wrong."""
+    lines = [line.strip() for line in str(error).split("\n")]
+    print(f"error: {printable(' '.join(filter(None, lines)))}", file=sys.stderr, flush=True)
 
 
 def writing_options(temperature: float | None, top_p: float | None, seed: int | None) -> dict:
