@@ -92,7 +92,7 @@ SUICIDE = (
     r"\b(?:notice|miss me|care|cry|sad) if i (?:was |were )?(?:gone|dead|died|disappeared|killed|vanished)",
     r"\bnot care (?:if|whether) i (?:live|die|wake up|make it)",
     r"\bcan not (?:go on living|(?:live|go on) (?:like this )?any ?more)",
-    r"\bnot (?:\w+ ){0,4}?(?:stay alive|survive (?:this|the night)|make it (?:through|to) (?:the )?(?:night|morning))",
+    r"\bi (?:\w+ ){0,3}?not (?:\w+ ){0,4}?(?:stay alive|survive (?:this|the) (?:night|week|month|winter|year)|make it (?:through|to) (?:the )?(?:night|morning))",
     r"\b(?:no|lost (?:the|my|all)|without (?:the|any)) will to live\b|\bsleep forever\b",
     r"\bwhy (?:should|would|do) i (?:\w+ )?(?:keep |go on |stay |be )?(?:living|live|alive)\b",
     r"\b(?:join|follow|be with) (?:\w+ ){1,2}?(?:in heaven|in death|on the other side)",
@@ -107,7 +107,7 @@ SUICIDE = (
     r"\b(?:want|like|going|ready|wish i could) (?:to )?(?:disappear (?:forever|for good)|stop existing)",
     r"\b(?:rather|just|to) (?:just )?not exist\b",
     # method, intent, plan
-    r"\bnoose\b|\b(?:ways?|how) to (?:die|kill myself)|\bhow many .{0,25}(?:pills|tablets)\b.{0,20}\btake",
+    r"\bnoose\b|\b(?:ways?|how) to (?:die(?! in my)|kill myself)\b|\bhow many .{0,25}(?:pills|tablets)\b.{0,20}\btake",
     r"\bplan\w* (?:to|for|of) (?:die|dying|ending|end) ?(?:it|my life)?\b",
     r"\bmy last (?:night|day|message|goodbye)(?= (?:alive|on earth|ever)|[ ,]*$)",
     r"\b(?:roof|bridge|ledge|balcony|window|tracks)\b.{0,40}\bi .{0,20}\bjump",
@@ -118,7 +118,7 @@ SUICIDE = (
     r"(?:pills?|tablets?|meds|medication|paracetamol|tylenol)",
     r"(?:pills|tablets|medication|meds)\b.{0,60}\b(?:tak\w+|took|swallow\w*) (?:all of them|them all)",
     rf"\bi {OWN}(?:jump\w*|throw\w* myself|step\w*|walk\w*|lie|lying) (?:off|from|out of|into|in front of|under) "
-    r"(?:\w+ ){0,2}?(?:bridge|roof|building|cliff|window|balcony|train|bus|car|truck|lorry|traffic|platform|ledge)",
+    r"(?:\w+ )?(?:bridge|roof|building|cliff|window|balcony|trains?|bus|truck|lorry|traffic|platform|ledge)\b",
     r"\b(?:bridge|roof|ledge|edge|tracks|cliff)\b.{0,40}\bnot (?:\w+ ){0,3}?(?:come|coming|go|going|climb\w*) "
     r"(?:back|down|home)",
     r"\b(?:think\w*|thought|want|going|feel like|urge|plan\w*)\b.{0,12}\b(?:driv|steer|crash)\w* (?:\w+ ){0,2}?"
