@@ -25,6 +25,7 @@ SCHEMA = {
     "response": str,
     "emotion": {"label": str, "scores": dict.fromkeys(EMOTION_LABELS, float), "reading": str},
     "memory": dict.fromkeys(("utterances", "verbatim", "vectors", "bytes", "merged_utterances"), int),
+    "safety": type(None),
     "seconds": dict.fromkeys(("load", "media", "transcribe", "compress", "generate"), float),
 }
 

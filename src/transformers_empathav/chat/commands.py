@@ -99,6 +99,8 @@ class Chat:
         except KeyboardInterrupt:
             stream.close()
             self.screen.stopped()
+        if self.conversation.safety is not None:  # a stopped reply, too
+            self.screen.help(self.conversation.safety)
         if self.file is not None:
             self.conversation.save(self.file)
 

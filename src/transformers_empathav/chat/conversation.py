@@ -101,6 +101,7 @@ class Conversation:
         self.files: dict[str, str] = {}
         self.cache = PromptCache()
         self.system = system
+        self.safety = None  # of the newest turn, also while it is answered and where its reply was stopped
         if keep_transcript and self.memory.num_utterances:
             raise ValueError("The words of what is in a memory are gone: leave keep_transcript out, or begin anew.")
         self.add(messages)
@@ -143,6 +144,7 @@ class Conversation:
         """
         seconds = no_time() | {"load": self.responder.load_seconds}
         asked, emotion, reading = self._hear(text, clips, heard, seconds)
+        self.safety = self.responder.safety(asked.text)
         with timed(seconds, "compress"):
             inputs = self._prompt(asked, generation.get("max_new_tokens", NEW_TOKENS))
         writing, written, whole = self.responder.write(inputs, self.cache, **generation), "", None
@@ -166,7 +168,16 @@ class Conversation:
             self._roll()
         tokens = {"prompt": inputs["input_ids"].shape[1], "cached": whole.cached, "reply": whole.tokens}
         yield Reply(
-            asked.text, whole.text, emotion, self.memory, reading, len(self.tail), tokens, whole.ended, seconds
+            asked.text,
+            whole.text,
+            emotion,
+            self.memory,
+            reading,
+            len(self.tail),
+            tokens,
+            whole.ended,
+            seconds,
+            self.safety,
         )
 
     def add(self, messages: Sequence[dict]):

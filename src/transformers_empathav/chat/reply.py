@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from ..modeling.conversation_memory_empathav import ConversationMemory
+from .safety import Safety
 
 
 STAGES = ("load", "media", "transcribe", "compress", "generate")
@@ -40,6 +41,7 @@ class Reply:
             Positions of the language model: of the `prompt`, those of it that were `cached`, and of the `reply`.
         ended (`str`): `"stop"`, or `"length"` where `max_new_tokens` ended it.
         seconds (`dict[str, float]`): Time of each stage: load, media, transcribe, compress, generate.
+        safety ([`Safety`], *optional*): A danger that the person spoke of, and who helps. Show it beside the reply.
     """
 
     transcript: str
@@ -51,6 +53,7 @@ class Reply:
     tokens: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "cached": 0, "reply": 0})
     ended: str = "stop"
     seconds: dict[str, float] = field(default_factory=no_time)
+    safety: Safety | None = None
 
     @property
     def label(self) -> str:
@@ -64,6 +67,7 @@ class Reply:
             "response": self.response,
             "emotion": {"label": self.label, "scores": self.emotion, "reading": self.reading},
             "memory": held(self.memory, self.verbatim),
+            "safety": None if self.safety is None else self.safety.to_dict(),
             "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
         }
 

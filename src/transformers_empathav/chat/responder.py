@@ -1,7 +1,7 @@
 """What a turn needs of a checkpoint: clips are heard, replies are written."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -15,6 +15,7 @@ from ..modeling.prompt_cache_empathav import PromptCache
 from .conversation import Conversation
 from .hearing import Heard, hear
 from .reply import Reply, timed
+from .safety import Safety, SafetyLexicon
 from .transcriber import Transcriber
 from .writing import write
 
@@ -35,6 +36,8 @@ class Responder:
         max_vectors (`int`, *optional*):
             Budget of every memory, beyond which the oldest utterances are merged. By default each has its own, or
             half the language model's positions where it has none, or one beyond all positions.
+        safety (`Callable[[str], Safety | None]`, *optional*):
+            Looks for a danger that a person speaks of; a [`SafetyLexicon`] of English by default.
 
     Raises:
         `ValueError`: the checkpoint is damaged or of another kind of model, or the budget is none.
@@ -47,6 +50,7 @@ class Responder:
         asr: str | None = None,
         device: str | None = None,
         max_vectors: int | None = None,
+        safety: Callable[[str], Safety | None] | None = None,
     ):
         started = perf_counter()
         self.model, self.processor = load_checkpoint(checkpoint, device)
@@ -58,6 +62,7 @@ class Responder:
         self.load_seconds = perf_counter() - started
         own = Path(checkpoint) / ASR_FOLDER
         name = asr if asr is not None else str(own) if own.is_dir() else None
+        self.safety = SafetyLexicon() if safety is None else safety
         self.threshold = self.model.config.emotion_threshold
         rate = self.processor.feature_extractor.sampling_rate
         self.transcribe = Transcriber(name, rate, self.device, self.model.dtype)

@@ -13,6 +13,7 @@ from rich.text import Text
 from ..modeling.conversation_memory_empathav import ConversationMemory
 from .printable import printable
 from .reply import Reply
+from .safety import Safety
 
 
 WORDS_ALONE = "words alone: nobody was heard or seen"
@@ -49,9 +50,17 @@ class Screen:
         """Transcript, emotions, response, memory and times."""
         self.hearing(reply.transcript, reply.reading, reply.emotion)
         self.console.print(Panel(Text(printable(reply.response, lines=True)), title="response", title_align="left"))
+        if reply.safety is not None:
+            self.help(reply.safety)
         self.console.print("[dim]memory  [/dim] " + size_of(reply.memory, reply.verbatim))
         times = ", ".join(f"{stage} {took:.2f}" for stage, took in reply.seconds.items())
         self.console.print(f"[dim]seconds [/dim] {times}\n")
+
+    def help(self, safety: Safety):
+        """Who helps somebody in danger."""
+        lines = [f"{line.country or 'all':<4}{line.name}: {line.contact}" for line in safety.lines]
+        text = Text(printable("\n".join([safety.notice, *lines]), lines=True))
+        self.console.print(Panel(text, title="help", title_align="left", border_style="bold red"))
 
     def hearing(self, transcript: str, reading: str | None, emotion: dict[str, float]):
         """What was said, what the clips show, and the seven emotions as bars."""
