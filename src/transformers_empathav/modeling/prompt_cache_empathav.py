@@ -78,8 +78,9 @@ class PromptCache:
     def fork(self) -> "PromptCache":
         """A cache that goes on by itself. What both hold is shared: tensors are replaced, and never written to."""
         other = copy(self)
-        other.cache = copy(self.cache)
-        other.cache.layers = [copy(layer) for layer in self.cache.layers]
+        if self.cache is not None:
+            other.cache = copy(self.cache)
+            other.cache.layers = [copy(layer) for layer in self.cache.layers]
         return other
 
     @property
