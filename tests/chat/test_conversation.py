@@ -87,7 +87,7 @@ def test_every_turn_is_what_it_is_without_cache_and_roll(responder, clips, spy):
         reply = conversation.say(f"Line {turn}", clip, max_new_tokens=6)
         again = fresh.say(f"Line {turn}", clip, max_new_tokens=6)
         assert relative_error(spy.logits[-2], spy.logits[-1]) < 1e-4 and reply.response == again.response
-        felt = reply.reading if reply.reading in reply.emotion else None
+        felt = reply.reading if reply.reading in (reply.emotion or ()) else None
         asked = {"role": "user", "content": f"Line {turn}"} | ({"emotion": felt} if felt else {})
         said += [asked, {"role": "assistant", "content": reply.response}]
 
@@ -250,10 +250,15 @@ def test_merged_messages_are_forgotten_together(responder, model):
 def test_emotions_of_all_turns_are_kept_with_their_numbers(responder, clips):
     conversation = Conversation(responder, recent_turns=2)
     replies = list(talk(conversation, clips, 4))
-    assert [felt["turn"] for felt in conversation.emotions] == [0, 2, 4, 6]
-    assert [felt["scores"] for felt in conversation.emotions] == [reply.emotion for reply in replies]
+    assert [felt["turn"] for felt in conversation.emotions] == [2, 4]  # the others were words alone
+    assert [felt["scores"] for felt in conversation.emotions] == [reply.emotion for reply in replies[1:3]]
+    assert replies[0].emotion is None and replies[0].to_dict()["emotion"] is None
     conversation.forget(0, 1)
-    assert [felt["turn"] for felt in conversation.emotions] == [0, 2, 4]
+    assert [felt["turn"] for felt in conversation.emotions] == [0, 2]
+    conversation.read_words = True
+    reply = conversation.say("I am so happy", max_new_tokens=4)
+    assert sum(reply.emotion.values()) == pytest.approx(1, abs=1e-5) and reply.reading is None
+    assert [felt["turn"] for felt in conversation.emotions] == [0, 2, 6]
 
 
 def test_a_seed_makes_a_sampled_reply_repeatable(responder):

@@ -166,7 +166,9 @@ class Batch:
         self.model.model.check_memory(memory)
         embeds = {"av_embeds": inputs.get("av_embeds"), "memory_embeds": None if memory is None else memory.flat()}
         vectors = dict(zip((config.av_token_id, config.memory_token_id), embeds.values()))
-        held = cache.reuse(ids, vectors, {"generation_config": self.model.generation_config})
+        held = cache.reuse(
+            ids, vectors, {"generation_config": self.model.generation_config}, self.model.config.text_config
+        )
         prepared = self.model.prepare_inputs_for_generation(
             ids, next_sequence_length=ids.shape[1] - cache.reused, use_cache=True, **embeds, **{CACHE: held}
         )

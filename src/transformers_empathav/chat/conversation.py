@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,7 +13,8 @@ from ..modeling.generation_empathav import MEDIA_INPUTS
 from ..modeling.prompt_cache_empathav import PromptCache
 from ..processing.messages_empathav import parse_messages
 from .forgetting import without
-from .hearing import NOTHING_HEARD, PLACE, Heard, clip_vectors, read_text
+from .hearing import NOTHING_HEARD, Heard, clip_vectors, read_text
+from .message import Message
 from .reply import Reply, no_time, timed
 from .writing import NEW_TOKENS
 
@@ -23,29 +23,6 @@ if TYPE_CHECKING:
     from .responder import Responder
 
 logger = logging.get_logger(__name__)
-
-
-@dataclass
-class Message:
-    """A message that is still there word by word, with the emotion vectors of its clips."""
-
-    role: str
-    text: str
-    emotion: str | None = None
-    speaker: str | None = None
-    vectors: torch.Tensor | None = None
-
-    def to_dict(self) -> dict:
-        """As the compressor reads it."""
-        named = {"emotion": self.emotion, "speaker": self.speaker}
-        return {"role": self.role, "content": self.text} | {key: value for key, value in named.items() if value}
-
-    def in_prompt(self) -> dict:
-        """As the language model reads it: its clips take their places before the text."""
-        if self.vectors is None:
-            return self.to_dict()
-        clips = [{"type": "video", "video": [PLACE]}] * len(self.vectors)
-        return {**self.to_dict(), "content": [*clips, {"type": "text", "text": self.text}]}
 
 
 class Conversation:
@@ -66,6 +43,9 @@ class Conversation:
         recent_turns (`int`, *optional*): Newest messages that always stay word by word; the processor's by default.
         keep_transcript (`bool`, *optional*, defaults to `False`):
             Whether the text of all messages is kept. Without, of compressed ones only vectors are.
+        read_words (`bool`, *optional*, defaults to `False`):
+            Whether turns of words alone are given probabilities of emotions, too. That takes one more forward pass,
+            and they are what the language model guesses without having heard or seen anybody.
 
     Raises:
         `ValueError`: a message cannot be read, or the memory is of another checkpoint.
@@ -89,6 +69,7 @@ class Conversation:
         system: str | None = None,
         recent_turns: int | None = None,
         keep_transcript: bool = False,
+        read_words: bool = False,
     ):
         self.responder = responder
         self.recent_turns = responder.processor.recent_turns if recent_turns is None else recent_turns
@@ -97,6 +78,7 @@ class Conversation:
         self.memory = responder.with_budget(memory)
         self.tail: list[Message] = []
         self.emotions: list[dict] = []
+        self.read_words = read_words
         self.transcript: list[dict] | None = [] if keep_transcript else None
         self.files: dict[str, str] = {}
         self.cache = PromptCache()
@@ -269,7 +251,7 @@ class Conversation:
 
     # Within a turn
 
-    def _hear(self, text, clips, heard, seconds) -> tuple[Message, dict[str, float], str | None]:
+    def _hear(self, text, clips, heard, seconds) -> tuple[Message, dict[str, float] | None, str | None]:
         """The user's message, the probability of each emotion, and the reading of its clips."""
         if heard is None and len(clips):
             heard = self.responder.hear(clips, transcribe=text is None)
@@ -279,7 +261,8 @@ class Conversation:
         text = heard.text if text is None else text
         with timed(seconds, "generate"):
             blind = heard is None or heard.reading == NOTHING_HEARD and text.strip()
-            emotion = read_text(self.responder, text) if blind else heard.emotion
+            words = read_text(self.responder, text) if blind and self.read_words else None
+            emotion = words if blind else heard.emotion
         if heard is None:
             return Message("user", text), emotion, None
         return Message("user", text, heard.felt, vectors=heard.vectors), emotion, heard.reading
@@ -323,9 +306,10 @@ class Conversation:
         ).to(self.responder.device)
         return {name: value for name, value in inputs.items() if name not in MEDIA_INPUTS}
 
-    def _keep(self, asked: Message, answer: str, emotion: dict[str, float], reading: str | None):
+    def _keep(self, asked: Message, answer: str, emotion: dict[str, float] | None, reading: str | None):
         """Both messages of an exchange become part of the conversation."""
-        self.emotions.append({"turn": len(self), "reading": reading, "scores": emotion})
+        if emotion is not None:
+            self.emotions.append({"turn": len(self), "reading": reading, "scores": emotion})
         exchange = [asked, Message("assistant", answer)]
         self.tail += exchange
         if self.transcript is not None:

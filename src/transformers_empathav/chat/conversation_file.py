@@ -12,6 +12,7 @@ from safetensors.torch import load, save
 from ..modeling.conversation_memory_empathav import MEMORY_FILE, ConversationMemory
 from ..modeling.memory_file_empathav import one_line, read_file, replace_file
 from ..processing.messages_empathav import parse_messages
+from .message import Message
 
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def unpack_conversation(data: bytes, responder: "Responder", name: str = "The co
     Raises:
         `ValueError`: If it is damaged, of another format, or of another checkpoint.
     """
-    from .conversation import Conversation, Message
+    from .conversation import Conversation
 
     memory, state, vectors = read_content(data, name)
     labels = responder.processor.emotion_labels

@@ -32,7 +32,8 @@ class Reply:
     Args:
         transcript (`str`): What the person said or wrote; empty for a clip without speech.
         response (`str`): The answer.
-        emotion (`dict[str, float]`): Probability of each emotion.
+        emotion (`dict[str, float]`, *optional*):
+            Probability of each emotion; `None` where nobody was heard or seen, unless the words alone were to be read.
         memory ([`ConversationMemory`]): What was compressed of all that was said.
         reading (`str`, *optional*):
             What the clips of the turn show: an emotion, or why none counts, see [`Heard`]; `None` without clips.
@@ -46,7 +47,7 @@ class Reply:
 
     transcript: str
     response: str
-    emotion: dict[str, float]
+    emotion: dict[str, float] | None
     memory: ConversationMemory
     reading: str | None = None
     verbatim: int = 0
@@ -56,16 +57,23 @@ class Reply:
     safety: Safety | None = None
 
     @property
-    def label(self) -> str:
+    def label(self) -> str | None:
         """The likeliest emotion."""
-        return max(self.emotion, key=self.emotion.get)
+        return None if self.emotion is None else max(self.emotion, key=self.emotion.get)
+
+    @property
+    def feeling(self) -> dict | None:
+        """Label, scores and reading, as JSON gives them."""
+        if self.emotion is None and self.reading is None:
+            return None
+        return {"label": self.label, "scores": self.emotion, "reading": self.reading}
 
     def to_dict(self) -> dict:
         """What `empathav respond --json` prints."""
         return {
             "transcript": self.transcript,
             "response": self.response,
-            "emotion": {"label": self.label, "scores": self.emotion, "reading": self.reading},
+            "emotion": self.feeling,
             "memory": held(self.memory, self.verbatim),
             "safety": None if self.safety is None else self.safety.to_dict(),
             "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},

@@ -89,7 +89,7 @@ class Responder:
             `ValueError`: a clip or a message cannot be read, there is neither clip nor text, they do not fit into the
                 language model's positions, or the memory is of another checkpoint.
         """
-        conversation = Conversation(self, messages=history, memory=memory)
+        conversation = Conversation(self, messages=history, memory=memory, read_words=True)
         reply = conversation.say(text, clips, **generation)
         with timed(reply.seconds, "compress"):
             conversation.compress()

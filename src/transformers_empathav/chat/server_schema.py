@@ -110,7 +110,7 @@ def usage(replies: list[Reply]) -> dict:
 def felt(reply: Reply) -> dict:
     """What OpenAI has no field for: the emotion, what was heard, and what is remembered."""
     return {
-        "emotion": {"label": reply.label, "scores": reply.emotion, "reading": reply.reading},
+        "emotion": reply.feeling,
         "heard": None if reply.reading is None else reply.transcript,
         "memory": held(reply.memory, reply.verbatim),
     }

@@ -62,13 +62,13 @@ class Screen:
         text = Text(printable("\n".join([safety.notice, *lines]), lines=True))
         self.console.print(Panel(text, title="help", title_align="left", border_style="bold red"))
 
-    def hearing(self, transcript: str, reading: str | None, emotion: dict[str, float]):
+    def hearing(self, transcript: str, reading: str | None, emotion: dict[str, float] | None):
         """What was said, what the clips show, and the seven emotions as bars."""
         print_ = self.console.print
         print_(f"[dim]heard   [/dim] {escape(printable(transcript, lines=True)) or '(no words)'}")
         print_(f"[dim]reading [/dim] {escape(printable(reading or WORDS_ALONE))}")
         bars = Table.grid(padding=(0, 2))
-        for label, score in emotion.items():
+        for label, score in (emotion or {}).items():
             style = "bold" if label == reading else "dim"
             bar = ProgressBar(total=1.0, completed=score, width=30)
             bars.add_row(f"[{style}]{escape(printable(label))}[/]", bar, f"[{style}]{score:.2f}[/]")

@@ -51,6 +51,7 @@ def respond(
     responder = Responder(checkpoint, asr=asr if transcribe else "", max_vectors=max_vectors)
     known = memory is not None and is_conversation(memory)
     conversation = Conversation.load(memory, responder) if known else Conversation(responder)
+    conversation.read_words = True
     conversation.system = conversation.system if system is None else system
     conversation.recent_turns = conversation.recent_turns if recent_turns is None else recent_turns
     conversation.add(messages)
