@@ -51,7 +51,7 @@ def work(shared, monkeypatch):
         function = getattr(part, method)
 
         def counted(*args, _name=name, _function=function, **kwargs):
-            given = kwargs["inputs_embeds"] if _name == "language model" else kwargs["history_input_ids"]
+            given = kwargs["inputs_embeds"] if _name == "language model" else args[0]
             done[_name] += given.shape[1]
             return _function(*args, **kwargs)
 

@@ -180,7 +180,8 @@ class Conversation:
             self.system = turns[0].text if self.system is None else self.system
             turns, messages = turns[1:], messages[1:]
         count = len(self.tail) + len(turns)
-        excess = count - self.recent_turns if count > 2 * self.recent_turns else 0
+        # As many as if they had been said here one by one.
+        excess = max(count // self.recent_turns - 1, 0) * self.recent_turns
         first = max(excess - len(self.tail), 0)
         said = [Message(turn.role, turn.text, turn.emotion, turn.speaker) for turn in turns]
         for message, turn in zip(said[first:], turns[first:]):
