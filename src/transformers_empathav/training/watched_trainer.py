@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -11,6 +12,7 @@ from torch.utils.data import IterableDataset
 from transformers import Trainer
 
 from .callbacks import ThroughputCallback
+from .checkpoints import STATE_FILE
 from .row_checks import name_of
 
 
@@ -85,6 +87,13 @@ class WatchedTrainer(Trainer):
             raise self._divergence("grad_norm", grad_norm, self.rows_of_update)
         self.rows_of_update = []
         return grad_norm
+
+    def _save_checkpoint(self, model, trial):
+        # `Trainer` writes the state last. With that of an older run a half overwritten checkpoint would look complete.
+        folder = Path(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
+        if self.args.should_save:
+            (folder / STATE_FILE).unlink(missing_ok=True)
+        super()._save_checkpoint(model, trial)
 
     def _save(self, output_dir=None, state_dict=None):
         # `Trainer` writes weights here. What safetensors raises for a full disk is no OSError.
