@@ -80,10 +80,10 @@ class WatchedTrainer(Trainer):
 
     def _get_grad_norm(self, model, grad_norm=None):
         # `Trainer` calls this before each update. In float16 gradients overflow until the scale of the loss is found:
-        # such updates are skipped, and the scale is halved. Below 1 it is not the scale.
-        grad_norm = super()._get_grad_norm(model, grad_norm)
-        scaler = self.accelerator.scaler
-        if grad_norm is not None and not math.isfinite(grad_norm) and (scaler is None or scaler.get_scale() < 1):
+        # such updates are skipped, and the scale is halved. Below 1 it is not the scale. DeepSpeed has its own.
+        grad_norm, scaler = super()._get_grad_norm(model, grad_norm), self.accelerator.scaler
+        may_overflow = self.args.fp16 if scaler is None else scaler.get_scale() >= 1
+        if grad_norm is not None and not math.isfinite(grad_norm) and not may_overflow:
             raise self._divergence("grad_norm", grad_norm, self.rows_of_update)
         self.rows_of_update = []
         return grad_norm
