@@ -47,7 +47,8 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
     _no_split_modules = ["AudioVisualEmotionExtractor"]  # its streams meet in one Q-Former
     # In bfloat16 Whisper's output changes by a tenth, and a channel's mean may be many times its standard deviation.
     _keep_in_fp32_modules_strict = [
-        "audio_tower", "vision_tower", "channel_shift", "channel_scale", r"_statistics\.limit"
+        "audio_tower", "vision_tower", "channel_shift", "channel_scale",
+        "audio_statistics.limit", "vision_statistics.limit",
     ]  # fmt: skip
 
     def __init__(self, config: EmpathAVConfig):
