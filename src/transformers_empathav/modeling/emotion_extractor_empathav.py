@@ -123,10 +123,10 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
         Returns:
             `torch.Tensor` of shape `(clips, layers, tokens, width)`: hidden states of all layers.
         """
-        return self._hear(input_features, input_features_mask)[0]
+        return self.hear(input_features, input_features_mask)[0]
 
-    def _hear(self, inputs: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Hidden states of the audio encoder, and a mask over their tokens or over as many frames."""
+    def hear(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """As `encode_audio`, with a mask over the tokens, or over frames of the same duration."""
         if mask is not None and self.config.audio_config.model_type == "whisper":
             frames = heard_frames(mask)
             if self.config.pad_audio:
@@ -215,7 +215,7 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
             `ValueError`: If neither stream is given, or the streams differ in their number of clips.
         """
         if input_features is not None:
-            audio_features, input_features_mask = self._hear(input_features, input_features_mask)
+            audio_features, input_features_mask = self.hear(input_features, input_features_mask)
         if pixel_values_videos is not None:
             video_features = self.encode_video(pixel_values_videos)
         if audio_features is None and video_features is None:
