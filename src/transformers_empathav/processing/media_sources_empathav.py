@@ -71,7 +71,8 @@ def open_file(given, limits, allow_urls):
         yield source, CheckedFile(source, given)
     else:
         kind = type(given).__name__
-        raise MediaError(f"a {kind} is no media source; give a path, bytes, a file object or arrays.")
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise MediaError(f"{article} {kind} is no media source; give a path, bytes, a file object or arrays.")
 
 
 def read_bounded(source, file):
