@@ -52,10 +52,10 @@ STREAMED = ("wav", "aiff", "matroska", "flv", "mpegts")
 def make_seeds() -> dict[str, bytes]:
     """The files by name; those that begin with `streamed` were written by what cannot go back to fill in lengths."""
     seeds = {}
-    for name, options in CLIPS.items():
-        seeds[name] = write_clip(io.BytesIO(), **{"format": name, **options}).getvalue()
+    for name in CLIPS:
+        seeds[name] = write(io.BytesIO(), name).getvalue()
     for name in STREAMED:
-        seeds[f"streamed_{name}"] = bytes(write_clip(OneWay(), **{"format": name, **CLIPS[name]}).data)
+        seeds[f"streamed_{name}"] = bytes(write(OneWay(), name).data)
     pictures = [picture(seed) for seed in range(3)]
     for name in PHOTOS:
         seeds[name.lower()] = saved(pictures[0], name)
@@ -66,6 +66,12 @@ def make_seeds() -> dict[str, bytes]:
         )
     seeds["heic"] = write_heif([[np.full((64, 64, 3), 60 * column, np.uint8) for column in range(2)]], turns=1)
     return seeds
+
+
+def write(target, name: str):
+    """Writes a clip, the same bytes each time: so that a case can be repeated."""
+    options = {"format": name, **CLIPS[name]}
+    return write_clip(target, **{**options, "options": {"fflags": "+bitexact", **options.get("options", {})}})
 
 
 def picture(seed: int) -> Image.Image:

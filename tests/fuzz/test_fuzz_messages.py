@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,19 +18,16 @@ from fuzz.strange import URI, arrays, conversations, numbers, rates
 from transformers_empathav.cli.respond import read_history
 from transformers_empathav.processing.media_empathav import MediaError, load_clip
 from transformers_empathav.processing.media_limits_empathav import MissingMediaError
-from transformers_empathav.testing.tiny import tiny_processor
 
 
 ERRORS = (ValueError, MediaError, MissingMediaError)
 drawn = settings(
     max_examples=CASES, database=None, deadline=None, suppress_health_check=list(HealthCheck), print_blob=False
 )
-PROCESSOR = tiny_processor()
 
 
-def converse(conversation):
+def converse(processor, conversation):
     """Both ways in which messages are read: as a prompt, and as a history."""
-    processor = PROCESSOR
     with documented(*ERRORS):
         inputs = processor.apply_chat_template(
             conversation, add_generation_prompt=True, tokenize=True, return_dict=True, recent_turns=2
@@ -57,8 +55,8 @@ def hear_or_see(case):
 
 
 @pytest.fixture(scope="module")
-def talker():
-    with Child(converse) as child:
+def talker(processor):
+    with Child(partial(converse, processor)) as child:
         yield child
 
 

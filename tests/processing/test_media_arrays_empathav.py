@@ -227,5 +227,7 @@ def test_numbers_that_are_none_are_one_clear_line(value, processor):
 def test_windows_and_frames_are_bounded_as_a_product():
     with pytest.raises(MediaError, match="frames to return, above the limit of 36000"):
         load_clip(np.zeros((2, 4, 4, 3), np.uint8), array_fps=1, window_seconds=1e-4, num_frames=8)
+    with pytest.raises(MediaError, match="320000 windows to return, above the limit of 36000"):
+        load_clip(np.ones(320_000, np.float32) / 9, want="audio", window_seconds=1e-9)
     with pytest.raises(MediaError, match="samples over all channels"):
         load_clip(np.zeros((2, 400), np.float32) + 0.1, want="audio", limits=MediaLimits(max_samples=100))

@@ -195,6 +195,7 @@ TILES = [
         ({"turns": 2}, [(4, 1), (4, 0), (0, 1), (0, 0)]),
         ({"mirror": 1}, [(0, 1), (0, 0), (4, 1), (4, 0)]),
         ({"mirror": 0}, [(4, 0), (4, 1), (0, 0), (0, 1)]),
+        ({"avif": True}, [(0, 0), (0, 1), (4, 0), (4, 1)]),
     ],
 )
 def test_a_photo_made_of_tiles_is_put_together(options, corners):

@@ -109,12 +109,13 @@ def sound_of(source, array, rate, sampling_rate):
         raise source.error(f"shape {array.shape} leaves no axis for channels; give (samples,) or (channels, samples).")
     source.check(channels.shape[1] / rate, "s long", "max_seconds")
     source.check(channels.size, "samples over all channels", "max_samples")
-    ends = as_floats(np.stack([channels.min(), channels.max()]))
-    if array.dtype.kind in "iu" and array.dtype.itemsize > 2 and np.any(array) and is_flat(ends):
-        raise source.error(
-            f"its {array.dtype} samples reach only {np.abs(array).max()}, silence on that scale; give them in the type"
-            " in which they were recorded, e.g. astype(np.int16)."
-        )
+    if array.dtype.kind in "iu" and array.dtype.itemsize > 2:
+        peak = max(abs(int(array.min())), abs(int(array.max())))
+        if peak and is_flat(np.array([-peak, peak]) / 2.0 ** (8 * array.dtype.itemsize - 1)):
+            raise source.error(
+                f"its {array.dtype} samples reach only {peak}, silence on that scale; give them in the type in which"
+                " they were recorded, e.g. astype(np.int16)."
+            )
     loudness, blocks = Loudness(), range(0, channels.shape[1], _BLOCK)
     for begin in blocks:
         loudness.add(as_floats(channels[:, begin : begin + _BLOCK]))

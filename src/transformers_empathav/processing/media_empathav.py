@@ -161,6 +161,7 @@ def _cut(source, sound, video, sampling_rate, num_frames, window_seconds):
     if total == 0:
         raise source.error("it is of zero length; record it again, or leave this part out.")
     count = -(-total // max(1, round(window_seconds * sampling_rate)))
+    source.check(count, "windows to return", "max_frames")
     if video is not None:
         source.check(count * num_frames, "frames to return", "max_frames")
     windows = list(pairwise(total * index // count for index in range(count + 1)))

@@ -32,12 +32,23 @@ def open_photo(source, file, head):
         `MediaError`: If it is no photo of a known format, is damaged, or beyond the limits.
     """
     file.seek(0)
-    if head[4:8] == b"ftyp" and not (head[8:12] == b"avif" and features.check("avif")):
+    if head[4:8] == b"ftyp" and not (head[8:12] == b"avif" and features.check("avif") and _opens_avif(file)):
         image = read_heif(source, file)
     else:
         image = _read(source, file)
     image.thumbnail((source.limits.max_side, source.limits.max_side))
     return image
+
+
+def _opens_avif(file):
+    """Whether Pillow takes an AVIF photo. It refuses some that are made of tiles, which are then read as HEIC is."""
+    try:
+        Image.open(file, formats=["AVIF"])
+    except UnidentifiedImageError:
+        return False
+    except Image.DecompressionBombError:
+        pass  # said when it is read
+    return True
 
 
 def _read(source, file):

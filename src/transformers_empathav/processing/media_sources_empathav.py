@@ -71,7 +71,8 @@ def open_file(given, limits, allow_urls):
         yield source, CheckedFile(source, given)
     else:
         kind = type(given).__name__
-        raise MediaError(f"a {kind} is no media source; give a path, bytes, a file object or arrays.")
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise MediaError(f"{article} {kind} is no media source; give a path, bytes, a file object or arrays.")
 
 
 def read_bounded(source, file):
@@ -109,7 +110,8 @@ class CheckedFile:
     def read(self, size=-1):
         """At most `size` bytes; all that are left if it is negative."""
         self.source.check_time()
-        size = self.source.limits.max_bytes if size is None or size < 0 else size
+        most = self.source.limits.max_bytes  # headers may ask for any size, and files take memory for it
+        size = most if size is None or size < 0 else min(size, most)
         place = self.file.tell() if self.head else 0
         try:
             with self.source.guard():  # what it raises is its own, and no fault of the format
