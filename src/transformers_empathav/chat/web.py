@@ -29,6 +29,13 @@ CSS = """
 #status p, #help p { margin: .2rem 0; } #help ul { columns: 18rem; margin: 0; } #help li { break-inside: avoid; }
 :focus-visible { outline: 3px solid #0f766e !important; outline-offset: 2px; }
 """
+FONT = ["system-ui", "sans-serif"]
+CONTRAST = {  # of words with what is behind them: 4.5 to 1 at least
+    "button_primary_background_fill": "*primary_700",
+    "button_primary_background_fill_dark": "*primary_700",
+    "button_primary_background_fill_hover": "*primary_800",
+    "block_info_text_color": "*neutral_600",
+}
 # Screen readers are told what changes; Gradio's wrappers stay while their content is replaced.
 ROLES = """() => {
     document.documentElement.lang = "en";
@@ -69,7 +76,7 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
         gr.Markdown(WELCOME)
         with gr.Row():
             with gr.Column(scale=3, min_width=320):
-                chat = gr.Chatbot(label="Conversation", height=420, render_markdown=False, buttons=[])
+                chat = gr.Chatbot(label="Conversation", height=420, render_markdown=False, buttons=[], elem_id="chat")
                 helping = gr.HTML(elem_id="help")
                 status = gr.HTML(elem_id="status")
                 message = gr.Textbox(
@@ -105,7 +112,7 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
                     y="probability",
                     color="emotion",
                     y_lim=[0, 1],
-                    height=260,
+                    height=320,
                     label="Emotions over time",
                     x_axis_format="d",
                 )
@@ -200,7 +207,11 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
         for event in (send.click, message.submit):
             event(answer, [visit, message], turn, **alone, **hidden).then(None, js=FOCUS)
         stop.click(lambda visit: visit.stop(), visit, queue=False, **hidden)
-        for source, event in ((camera, camera.stop_recording), (microphone, microphone.input), (upload, upload.upload)):
+        for source, event in (
+            (camera, camera.stop_recording),
+            (microphone, microphone.input),
+            (upload, upload.upload),
+        ):
             heard = [visit, source, message, status, reading, scores]
             event(listen, [visit, source, message], heard, **alone, **hidden).then(None, js=FOCUS)
         drop.click(discard, visit, [visit, message, status, reading, scores], **hidden)
@@ -229,7 +240,7 @@ def launch(
         auth=login,
         max_file_size=limits.megabytes * 2**20,
         css=CSS,
-        theme=gr.themes.Default(primary_hue="teal", font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+        theme=gr.themes.Default(primary_hue="teal", font=FONT, font_mono=FONT).set(**CONTRAST),
         footer_links=[],
         share=False,
         quiet=True,
