@@ -56,7 +56,7 @@ def hear(responder: "Responder", clips: Sequence, transcribe: bool = True, limit
         responder ([`Responder`]): Holds the checkpoint.
         clips (`Sequence`): Sources of sound or video, at least one, or what [`decode`] made of them.
         transcribe (`bool`, *optional*, defaults to `True`): Whether their words are wanted.
-        limits (`MediaLimits`, *optional*): Limits on each source.
+        limits (`MediaLimits`, *optional*): Limits on each source; the processor's by default.
 
     Raises:
         `ValueError`: If a clip cannot be read, or the recogniser cannot be loaded.
@@ -81,8 +81,8 @@ def hear(responder: "Responder", clips: Sequence, transcribe: bool = True, limit
 
 def decode(responder: "Responder", clips: Sequence, limits: MediaLimits | None = None) -> list[list[Clip]]:
     """The windows of each clip. Clips that are windows already stay as they are."""
-    load, limits = responder.processor.load_clip, limits or MediaLimits()
-    return [clip if is_decoded(clip) else load(clip, kind="any", limits=limits) for clip in clips]
+    load, bounds = responder.processor.load_clip, {} if limits is None else {"limits": limits}
+    return [clip if is_decoded(clip) else load(clip, kind="any", **bounds) for clip in clips]
 
 
 def is_decoded(source) -> bool:

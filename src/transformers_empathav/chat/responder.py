@@ -3,12 +3,11 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from time import perf_counter
 
 from transformers.utils import logging
 
-from ..checkpoint.loading import ASR_FOLDER, load_checkpoint
+from ..checkpoint.loading import load_checkpoint, own_recogniser
 from ..modeling.conversation_memory_empathav import ConversationMemory
 from ..modeling.memory_check_empathav import LARGEST, check_budget
 from ..modeling.prompt_cache_empathav import PromptCache
@@ -38,6 +37,7 @@ class Responder:
             half the language model's positions where it has none, or one beyond all positions.
         safety (`Callable[[str], Safety | None]`, *optional*):
             Looks for a danger that a person speaks of; a [`SafetyLexicon`] of English by default.
+        limits (`dict`, *optional*): Limits on clips that differ from the processor's, see [`MediaLimits`].
 
     Raises:
         `ValueError`: the checkpoint is damaged or of another kind of model, or the budget is none.
@@ -51,6 +51,7 @@ class Responder:
         device: str | None = None,
         max_vectors: int | None = None,
         safety: Callable[[str], Safety | None] | None = None,
+        limits: dict | None = None,
     ):
         started = perf_counter()
         self.model, self.processor = load_checkpoint(checkpoint, device)
@@ -60,8 +61,8 @@ class Responder:
         self.max_vectors = min(self.positions // 2, LARGEST) if max_vectors is None else max_vectors
         check_budget(self.model.config.memory_tokens_per_utterance, self.max_vectors)
         self.load_seconds = perf_counter() - started
-        own = Path(checkpoint) / ASR_FOLDER
-        name = asr if asr is not None else str(own) if own.is_dir() else None
+        self.processor.limits = {**(self.processor.limits or {}), **(limits or {})}
+        name = own_recogniser(checkpoint) if asr is None else asr
         self.safety = SafetyLexicon() if safety is None else safety
         self.threshold = self.model.config.emotion_threshold
         rate = self.processor.feature_extractor.sampling_rate

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .shared import Checkpoint, fail, writing_options
+from .shared import Checkpoint, Limits, fail, read_limits, writing_options
 
 
 def chat(
@@ -24,6 +24,7 @@ def chat(
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 96,
     temperature: Annotated[float | None, typer.Option(help="Sample, at this temperature; else greedy.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Sample, from the likeliest tokens of this share.")] = None,
+    limit: Limits = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampled replies the same each time.")] = None,
 ):
     """Talk: write a line, or /clip FILE. /help lists what else there is. Ctrl-C stops a reply, Ctrl-D ends."""
@@ -31,6 +32,7 @@ def chat(
         raise ValueError(f"{memory} is a file: --memory names the directory of a conversation.")
     sampling = writing_options(temperature, top_p, seed)
     sampling.pop("do_sample", None)
+    limits = read_limits(limit)
 
     from ..chat.commands import Chat
     from ..chat.conversation import Conversation
@@ -38,7 +40,7 @@ def chat(
     from ..chat.responder import Responder
     from ..chat.terminal import Screen
 
-    responder, screen = Responder(checkpoint, asr=asr, max_vectors=max_vectors), Screen()
+    responder, screen = Responder(checkpoint, asr=asr, max_vectors=max_vectors, limits=limits), Screen()
     if memory is not None and is_conversation(memory):
         conversation = Conversation.load(memory, responder)
         conversation.system = conversation.system if system is None else system

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .shared import Checkpoint, writing_options
+from .shared import Checkpoint, Limits, read_limits, writing_options
 
 
 def respond(
@@ -30,6 +30,7 @@ def respond(
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 96,
     temperature: Annotated[float | None, typer.Option(help="Sample, at this temperature; else greedy.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Sample, from the likeliest tokens of this share.")] = None,
+    limit: Limits = None,
     seed: Annotated[int | None, typer.Option(help="Makes a sampled reply the same each time.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ):
@@ -41,6 +42,7 @@ def respond(
     if memory is not None and memory.exists() and not memory.is_dir():
         raise ValueError(f"{memory} is a file: --memory names the directory of a memory.")
     writing = writing_options(temperature, top_p, seed)
+    limits = read_limits(limit)
     check_clips(clips or [])
     messages = read_history(history) if history is not None else []
 
@@ -48,7 +50,7 @@ def respond(
     from ..chat.conversation_file import is_conversation
     from ..chat.responder import Responder
 
-    responder = Responder(checkpoint, asr=asr if transcribe else "", max_vectors=max_vectors)
+    responder = Responder(checkpoint, asr=asr if transcribe else "", max_vectors=max_vectors, limits=limits)
     known = memory is not None and is_conversation(memory)
     conversation = Conversation.load(memory, responder) if known else Conversation(responder)
     conversation.read_words = True
