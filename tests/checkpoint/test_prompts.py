@@ -1,14 +1,17 @@
 """What the configuration learns from a tokenizer and its chat template."""
 
 import pytest
+from jinja2 import TemplateError
 
 import chat_templates
+from helpers import assistant, user
 from transformers_empathav import EMOTION_LABELS
 from transformers_empathav.checkpoint.prompts import (
     EMOTION_ANSWER,
     EMOTION_QUESTION,
     emotion_prompt,
     memory_frame,
+    takes_parts,
     turn_markers,
 )
 from transformers_empathav.testing.tiny import tiny_processor
@@ -48,6 +51,10 @@ TEMPLATES = {
 }
 
 
+# The others take lists of parts by themselves, each in its own way.
+TAKING_STRINGS = [name for name in TEMPLATES if name not in ("parts", "first part", "gemma 3")]
+
+
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_turn_markers(name):
     template, expected = TEMPLATES[name]
@@ -81,3 +88,27 @@ def test_a_template_that_does_not_write_what_the_user_says():
         processor = tiny_processor(chat_template=template)
         with pytest.raises(ValueError, match=r"writes a user's message [02] times, not once"):
             emotion_prompt(processor)
+
+
+@pytest.mark.parametrize("name", [*TAKING_STRINGS, "adding strings", "beginning with white space"])
+def test_a_tokenizer_by_itself_takes_lists_of_text_parts(name):
+    tokenizer = tiny_processor().tokenizer
+    tokenizer.chat_template = {
+        "adding strings": "{% for m in messages %}{{ '<' + m['role'] + '>' + m['content'] }}{% endfor %}",
+        "beginning with white space": "\n {% for m in messages %}{{ m.content }}{% endfor %}",
+    }.get(name) or TEMPLATES[name][0]
+    plain = [{"role": "user", "content": "I won."}, assistant("So good!"), {"role": "user", "content": "Yes"}]
+    expected = tokenizer.apply_chat_template(plain, tokenize=False)
+    tokenizer.chat_template = takes_parts(tokenizer)
+    assert tokenizer.apply_chat_template(plain, tokenize=False) == expected
+    parts = [user("I ", "won."), assistant("So good!"), user("Yes")]
+    assert tokenizer.apply_chat_template(parts, tokenize=False) == expected
+    with pytest.raises(TemplateError, match="give clips to the processor"):
+        tokenizer.apply_chat_template([user("look", ("video", "a.mp4"))], tokenize=False)
+
+
+def test_a_chat_template_that_takes_parts_stays_as_it_is():
+    tokenizer = tiny_processor().tokenizer
+    template = "{% for m in messages %}{{ m.content if m.content is string else m.content[0].text }}{% endfor %}"
+    tokenizer.chat_template = template
+    assert takes_parts(tokenizer) == template

@@ -1,5 +1,8 @@
 """Token ids that a configuration holds: emotion prompt, labels, role names, and markers of a user turn."""
 
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
 from ..modeling.configuration_empathav import EMOTION_LABELS
 from ..processing.messages_empathav import ROLES
 from ..processing.processing_empathav import EmpathAVProcessor
@@ -9,6 +12,24 @@ from ..processing.prompt_empathav import PromptWriter
 EMOTION_QUESTION = "\nHow does the person who says this feel?"
 EMOTION_ANSWER = "They feel"
 SENTINEL = "SENTINEL"
+# Put before a chat template that reads content as a string: joins content that is a list of parts.
+JOIN_PARTS = """
+{%- set joined = namespace(messages=[], text='') -%}
+{%- for message in messages -%}
+{%- if message['content'] is iterable and message['content'] is not string -%}
+{%- set joined.text = '' -%}
+{%- for part in message['content'] -%}
+{%- if part['type'] != 'text' -%}
+{{- raise_exception('The tokenizer reads text alone: give clips to the processor of AutoProcessor.') -}}
+{%- endif -%}
+{%- set joined.text = joined.text + part['text'] -%}
+{%- endfor -%}
+{%- set message = dict(message, content=joined.text) -%}
+{%- endif -%}
+{%- set joined.messages = joined.messages + [message] -%}
+{%- endfor -%}
+{%- set messages = joined.messages -%}
+{{- '' }}"""
 
 
 def emotion_prompt(processor: EmpathAVProcessor) -> tuple[list[int], list[list[int]]]:
@@ -76,3 +97,21 @@ def memory_frame(processor: EmpathAVProcessor) -> tuple[list[int], list[int]]:
         if text.count(mark) == 1:
             return tuple(tokenizer(side, add_special_tokens=False)["input_ids"] for side in text.split(mark))
     raise ValueError("The chat template writes no message that is alone: give another chat_template.") from problem
+
+
+def takes_parts(tokenizer: PreTrainedTokenizerBase) -> str:
+    """
+    The tokenizer's chat template, made to take content that is a list of text parts, if it does not.
+
+    The pipeline "text-generation" and servers call the tokenizer alone, with such lists.
+    """
+    template, chats = tokenizer.chat_template, (SENTINEL, [{"type": "text", "text": SENTINEL}])
+    if not isinstance(template, str):  # several, by name
+        return template
+    try:
+        as_text, as_parts = (
+            tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False) for content in chats
+        )
+    except (TemplateError, TypeError):
+        as_text, as_parts = SENTINEL, None
+    return template if as_parts == as_text else JOIN_PARTS + template

@@ -93,7 +93,7 @@ class ClipLoadingMixin:
         )
         for clip in clips:
             if clip.frames is not None and self._cropper is not None:
-                clip.frames = self._cropper(clip.frames)
+                clip.frames, clip.face = self._cropper.crop(clip.frames)
         return clips
 
     def _load_part(self, part: MediaPart, **options) -> list[Clip]:
