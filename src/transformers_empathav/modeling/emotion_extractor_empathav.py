@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -111,18 +112,47 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
         Runs the frozen audio encoder. Features kept from here can be passed to `forward` as `audio_features`.
 
         Args:
-            input_features (`torch.Tensor` of shape `(clips, mel, frames)`): Output of the feature extractor.
+            input_features (`torch.Tensor` of shape `(clips, mel, frames)` or as the feature extractor gives it):
+                Output of the feature extractor.
             input_features_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*):
-                1 where a frame is not padding. Whisper still encodes its whole window of 30 s, so the features of a
-                clip do not depend on the rest of the batch. Its tokens are then cut to the longest sound.
+                1 where a frame is not padding. Whisper encodes its whole window of 30 s, or, where `config.pad_audio`
+                is false, the sound of each clip by itself; its tokens are then cut to the longest sound. Other
+                encoders read each sound without its padding. Either way the features of a clip do not depend on the
+                rest of the batch.
 
         Returns:
             `torch.Tensor` of shape `(clips, layers, tokens, width)`: hidden states of all layers.
         """
-        layers = self._run_tower(self.audio_tower, input_features, all_layers=True)
-        if input_features_mask is None or self.config.audio_config.model_type != "whisper":
-            return layers
-        return layers[:, :, : heard_frames(input_features_mask) // 2]
+        return self.hear(input_features, input_features_mask)[0]
+
+    def hear(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """As `encode_audio`, with a mask over the tokens, or over frames of the same duration."""
+        if mask is not None and self.config.audio_config.model_type == "whisper":
+            frames = heard_frames(mask)
+            if self.config.pad_audio:
+                states = self._run_tower(self.audio_tower, inputs, all_layers=True)[:, :, : frames // 2]
+            else:
+                states = self._hear_each(inputs, mask, frames // 2)
+            return states, mask[:, :frames]
+        if mask is None or mask.shape[1] != inputs.shape[1]:
+            return self._run_tower(self.audio_tower, inputs, all_layers=True), mask
+        # One by one, without padding: many encoders hear it, with an attention mask or without.
+        tokens, heard = [], []
+        for sound, real in zip(inputs, mask.to(inputs.device).bool()):
+            states = self.queries.weight.new_zeros(len(self.audio_mix.logits), 1, self.config.audio_config.hidden_size)
+            if real.any():
+                (states,) = self._run_tower(self.audio_tower, sound[real][None], all_layers=True)
+            tokens.append(states.transpose(0, 1))
+            heard.append(real.any().expand(states.shape[1]))
+        return pad_sequence(tokens, batch_first=True).transpose(1, 2), pad_sequence(heard, batch_first=True)
+
+    def _hear_each(self, inputs: torch.Tensor, mask: torch.Tensor, tokens: int) -> torch.Tensor:
+        """Hidden states of Whisper, which reads each sound without the rest of its window, padded to `tokens`."""
+        clips = []
+        for clip, real in zip(inputs.split(1), mask.split(1)):
+            layers = self._run_tower(self.audio_tower, clip[..., : heard_frames(real)], all_layers=True)
+            clips.append(nn.functional.pad(layers, (0, 0, 0, tokens - layers.shape[2])))
+        return torch.cat(clips)
 
     def encode_video(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
         """
@@ -144,8 +174,11 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
     def _run_tower(self, tower: PreTrainedModel, inputs: torch.Tensor, all_layers: bool) -> torch.Tensor:
         trainable = any(parameter.requires_grad for parameter in tower.parameters())
         with torch.set_grad_enabled(trainable and torch.is_grad_enabled()):
-            outputs = tower(inputs.to(tower.dtype), output_hidden_states=all_layers, return_dict=True)
-        layers = outputs.hidden_states if all_layers else (outputs.last_hidden_state,)
+            if not self.config.pad_audio and isinstance(tower, WhisperEncoder):
+                layers = whisper_layers(tower, inputs.to(tower.dtype))
+            else:
+                outputs = tower(inputs.to(tower.dtype), output_hidden_states=all_layers, return_dict=True)
+                layers = outputs.hidden_states if all_layers else (outputs.last_hidden_state,)
         return torch.stack(layers, dim=1).to(self.queries.weight.dtype)
 
     def forward(
@@ -161,7 +194,8 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
         r"""
         Args:
             input_features (`torch.Tensor` of shape `(clips, mel, frames)`, *optional*):
-                Audio features, input of the audio encoder; zeros for a clip without sound.
+                Audio features, input of the audio encoder, or samples where it reads those; zeros for a clip without
+                sound.
             audio_mask (`torch.Tensor` of shape `(clips,)`, *optional*):
                 1 where the clip has sound; all clips by default.
             input_features_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*):
@@ -181,9 +215,7 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
             `ValueError`: If neither stream is given, or the streams differ in their number of clips.
         """
         if input_features is not None:
-            audio_features = self.encode_audio(input_features, input_features_mask)
-            if input_features_mask is not None and self.config.audio_config.model_type == "whisper":
-                input_features_mask = input_features_mask[:, : heard_frames(input_features_mask)]
+            audio_features, input_features_mask = self.hear(input_features, input_features_mask)
         if pixel_values_videos is not None:
             video_features = self.encode_video(pixel_values_videos)
         if audio_features is None and video_features is None:
@@ -232,6 +264,15 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
         if mask is None:
             return torch.ones(clips, 1, dtype=torch.bool, device=device)
         return mask.to(device).bool()[:, None]
+
+
+def whisper_layers(tower: WhisperEncoder, input_features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """All hidden states of Whisper's encoder for sound of any length. Its own `forward` takes full windows alone."""
+    hidden = nn.functional.gelu(tower.conv2(nn.functional.gelu(tower.conv1(input_features)))).transpose(1, 2)
+    layers = [hidden + tower.embed_positions.weight[: hidden.shape[1]]]
+    for layer in tower.layers:
+        layers.append(layer(layers[-1], None))
+    return (*layers[:-1], tower.layer_norm(layers[-1]))
 
 
 def heard_frames(mask: torch.Tensor) -> int:
