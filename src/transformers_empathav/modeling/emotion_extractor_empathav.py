@@ -139,7 +139,8 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
         # One by one, without padding: many encoders hear it, with an attention mask or without.
         tokens, heard = [], []
         for sound, real in zip(inputs, mask.to(inputs.device).bool()):
-            states = self.queries.weight.new_zeros(len(self.audio_mix.logits), 1, self.config.audio_config.hidden_size)
+            nothing = (len(self.audio_mix.logits), 1, self.config.audio_config.hidden_size)
+            states = torch.zeros(nothing, dtype=self.queries.weight.dtype, device=inputs.device)
             if real.any():
                 (states,) = self._run_tower(self.audio_tower, sound[real][None], all_layers=True)
             tokens.append(states.transpose(0, 1))
@@ -269,7 +270,7 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
 def whisper_layers(tower: WhisperEncoder, input_features: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """All hidden states of Whisper's encoder for sound of any length. Its own `forward` takes full windows alone."""
     hidden = nn.functional.gelu(tower.conv2(nn.functional.gelu(tower.conv1(input_features)))).transpose(1, 2)
-    layers = [hidden + tower.embed_positions.weight[: hidden.shape[1]]]
+    layers = [hidden + tower.embed_positions(torch.arange(hidden.shape[1], device=hidden.device))]
     for layer in tower.layers:
         layers.append(layer(layers[-1], None))
     return (*layers[:-1], tower.layer_norm(layers[-1]))
