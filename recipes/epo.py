@@ -87,7 +87,7 @@ def main(adapter: AdapterArguments, data: PairArguments, training: EPOConfig):
     )
     before = preferences(trainer) if data.report else None
     trainer.train(resume_from_checkpoint=resume_from(training))
-    finish(trainer, processor, adapter.checkpoint if adapter.merge else None)
+    finish(trainer, processor, adapter.checkpoint if adapter.merge else None, adapter.card_facts())
     if data.report:
         report = {"before": before, "after": preferences(trainer)}
         if trainer.is_world_process_zero():

@@ -148,6 +148,33 @@ def test_a_header_longer_than_the_content_does_not_hide_it(tmp_path, caplog):
     assert load_clip(bytes(data))[0].end == pytest.approx(2.0, abs=0.05)
 
 
+def listing(data, count):
+    """An MP4 file whose video has `count` samples of one byte, by its index."""
+    data = bytearray(data)
+    for kind, fields in ((b"stsz", (1, count)), (b"stsc", (1, 1, count, 1)), (b"stts", (1, count, 1))):
+        struct.pack_into(f">{len(fields)}I", data, data.index(kind) + 8, *fields)
+    return bytes(data)
+
+
+def test_an_index_of_more_samples_than_bytes_is_refused_before_memory_is_taken(tmp_path):
+    data = write_clip(tmp_path / "a.mp4", seconds=0.5, fps=10).read_bytes()
+    pieces = write_clip(
+        tmp_path / "b.mp4", seconds=0.5, fps=10, options={"movflags": "frag_keyframe+empty_moov"}
+    ).read_bytes()
+    place = pieces.index(b"trun") + 4
+    fragment = (
+        pieces[:place] + struct.pack(">II", 0, 10**8) + pieces[place + 8 :]
+    )  # samples without fields of their own
+    for bomb in (listing(data, 5 * 10**7), listing(data, 2**32 - 1), fragment, b"\0\0\0\x08xxxx" + fragment):
+        with pytest.raises(MediaError, match=r"the given bytes: its index lists \d+ samples in \d+ bytes"):
+            load_clip(bomb)
+    nested = b"".join(struct.pack(">I4s", 8 * (5000 - depth), b"moov") for depth in range(5000))
+    for strange in (nested, struct.pack(">I4sQ", 1, b"moov", 2**63), b"\0\0\0\x01moov"):
+        with pytest.raises(MediaError) as error:
+            load_clip(strange)
+        assert "\n" not in str(error.value)
+
+
 def test_headers_are_mended_only_where_they_are_open():
     target = OneWay()
     write_clip(target, fps=None, format="aiff", audio_codec="pcm_s16be")

@@ -10,6 +10,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from .configuration_empathav import EmpathAVConfig, FaceEncoderConfig
 from .face_encoder_empathav import FaceEncoder
 from .layers_empathav import EmbeddingProjection, LayerMix, LayerStatistics, sinusoids
+from .precision_empathav import KeepsFloat32
 
 
 # Index into `source_embedding`: which stream a token of the Q-Former's input comes from.
@@ -25,7 +26,7 @@ def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     return AutoModel.from_config(config)
 
 
-class AudioVisualEmotionExtractor(PreTrainedModel):
+class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
     r"""
     Turns clips into emotion vectors: two frozen encoders, and a Q-Former whose learnable queries attend to both (arXiv
     2412.17572; Q-Former: arXiv 2301.12597).
@@ -43,12 +44,19 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
     main_input_name = "input_features"
     input_modalities = ("audio", "video")
     _supports_sdpa = True
+    _no_split_modules = ["AudioVisualEmotionExtractor"]  # its streams meet in one Q-Former
+    # In bfloat16 Whisper's output changes by a tenth, and a channel's mean may be many times its standard deviation.
+    _keep_in_fp32_modules_strict = [
+        "audio_tower", "vision_tower", "channel_shift", "channel_scale",
+        "audio_statistics.limit", "vision_statistics.limit",
+    ]  # fmt: skip
 
     def __init__(self, config: EmpathAVConfig):
         super().__init__(config)
         width = config.qformer_config.encoder_hidden_size
-        self.audio_tower = build_encoder(config.audio_config).requires_grad_(False)
-        self.vision_tower = build_encoder(config.vision_config).requires_grad_(False)
+        # Built in float32 whatever the default dtype: weights on disk (`device_map`) are read in the dtype built with.
+        self.audio_tower = build_encoder(config.audio_config).float().requires_grad_(False)
+        self.vision_tower = build_encoder(config.vision_config).float().requires_grad_(False)
         self.audio_mix = LayerMix(config.audio_config.num_hidden_layers + 1, config.audio_config.hidden_size)
         # The convolutional face encoder widens from layer to layer, so only its last feature map is used.
         equal_width = config.vision_config.model_type != FaceEncoderConfig.model_type
@@ -107,9 +115,10 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             input_features (`torch.Tensor` of shape `(clips, mel, frames)` or as the feature extractor gives it):
                 Output of the feature extractor.
             input_features_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*):
-                1 where a frame is not padding. Whisper still encodes its whole window of 30 s; its tokens are then cut
-                to the longest sound. Other encoders read each sound without its padding. Either way the features of a
-                clip do not depend on the rest of the batch.
+                1 where a frame is not padding. Whisper encodes its whole window of 30 s, or, where `config.pad_audio`
+                is false, the sound of each clip by itself; its tokens are then cut to the longest sound. Other
+                encoders read each sound without its padding. Either way the features of a clip do not depend on the
+                rest of the batch.
 
         Returns:
             `torch.Tensor` of shape `(clips, layers, tokens, width)`: hidden states of all layers.
@@ -120,8 +129,11 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         """As `encode_audio`, with a mask over the tokens, or over frames of the same duration."""
         if mask is not None and self.config.audio_config.model_type == "whisper":
             frames = heard_frames(mask)
-            states = self._run_tower(self.audio_tower, inputs, all_layers=True)
-            return states[:, :, : frames // 2], mask[:, :frames]
+            if self.config.pad_audio:
+                states = self._run_tower(self.audio_tower, inputs, all_layers=True)[:, :, : frames // 2]
+            else:
+                states = self._hear_each(inputs, mask, frames // 2)
+            return states, mask[:, :frames]
         if mask is None or mask.shape[1] != inputs.shape[1]:
             return self._run_tower(self.audio_tower, inputs, all_layers=True), mask
         # One by one, without padding: many encoders hear it, with an attention mask or without.
@@ -133,6 +145,14 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             tokens.append(states.transpose(0, 1))
             heard.append(real.any().expand(states.shape[1]))
         return pad_sequence(tokens, batch_first=True).transpose(1, 2), pad_sequence(heard, batch_first=True)
+
+    def _hear_each(self, inputs: torch.Tensor, mask: torch.Tensor, tokens: int) -> torch.Tensor:
+        """Hidden states of Whisper, which reads each sound without the rest of its window, padded to `tokens`."""
+        clips = []
+        for clip, real in zip(inputs.split(1), mask.split(1)):
+            layers = self._run_tower(self.audio_tower, clip[..., : heard_frames(real)], all_layers=True)
+            clips.append(nn.functional.pad(layers, (0, 0, 0, tokens - layers.shape[2])))
+        return torch.cat(clips)
 
     def encode_video(self, pixel_values_videos: torch.Tensor) -> torch.Tensor:
         """
@@ -154,8 +174,11 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
     def _run_tower(self, tower: PreTrainedModel, inputs: torch.Tensor, all_layers: bool) -> torch.Tensor:
         trainable = any(parameter.requires_grad for parameter in tower.parameters())
         with torch.set_grad_enabled(trainable and torch.is_grad_enabled()):
-            outputs = tower(inputs.to(tower.dtype), output_hidden_states=all_layers, return_dict=True)
-        layers = outputs.hidden_states if all_layers else (outputs.last_hidden_state,)
+            if not self.config.pad_audio and isinstance(tower, WhisperEncoder):
+                layers = whisper_layers(tower, inputs.to(tower.dtype))
+            else:
+                outputs = tower(inputs.to(tower.dtype), output_hidden_states=all_layers, return_dict=True)
+                layers = outputs.hidden_states if all_layers else (outputs.last_hidden_state,)
         return torch.stack(layers, dim=1).to(self.queries.weight.dtype)
 
     def forward(
@@ -199,16 +222,18 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             raise ValueError(
                 "The extractor was given neither sound nor frames: pass input_features or pixel_values_videos."
             )
-        clips = (audio_features if audio_features is not None else video_features).shape[0]
-        device = self.queries.weight.device
+        stream = audio_features if audio_features is not None else video_features
+        clips, device = len(stream), stream.device
 
-        nothing = self.source_embedding.weight[NOTHING].expand(clips, 1, -1)
+        # Embeddings are called, not read: offloaded weights are there only within their own module's forward pass.
+        sources = self.source_embedding(torch.arange(3, device=device))
+        nothing = sources[NOTHING].expand(clips, 1, -1)
         tokens, visible, whole = [nothing], [torch.ones(clips, 1, dtype=torch.bool, device=device)], []
         if audio_features is not None:
             given = self._stream_mask(audio_mask, clips, device)
             heard = given & frame_mask(input_features_mask, audio_features)
             mixed, pooled = pool(self.audio_mix(audio_features), heard, self.config.audio_pooling)
-            tokens.append(self.audio_projection(mixed) + self.source_embedding.weight[AUDIO])
+            tokens.append(self.audio_projection(mixed) + sources[AUDIO])
             visible.append(pooled)
             whole.append(self.audio_statistics(audio_features, heard) * heard.any(dim=1, keepdim=True))
         if video_features is not None:
@@ -216,7 +241,7 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             frames, patches = video_features.shape[2:4]
             flat = video_features.flatten(2, 3)
             mixed = self.vision_mix(flat).unflatten(1, (frames, patches))
-            face = self.vision_projection(mixed) + self.source_embedding.weight[VIDEO]
+            face = self.vision_projection(mixed) + sources[VIDEO]
             order = sinusoids(torch.arange(frames, device=device), face.shape[-1])
             tokens.append((face + order.to(face)[:, None]).flatten(1, 2))
             visible.append(given.expand(clips, frames * patches))
@@ -226,7 +251,7 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
                 "Sound and frames are of different numbers of clips: give one row of each per clip, with zeros and "
                 "audio_mask or video_mask 0 where a stream is missing."
             )
-        queries = self.queries.weight.expand(clips, -1, -1)
+        queries = self.queries(torch.arange(self.config.num_query_tokens, device=device)).expand(clips, -1, -1)
         read = self.qformer(
             query_embeds=queries,
             encoder_hidden_states=torch.cat(tokens, dim=1),
@@ -239,6 +264,15 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         if mask is None:
             return torch.ones(clips, 1, dtype=torch.bool, device=device)
         return mask.to(device).bool()[:, None]
+
+
+def whisper_layers(tower: WhisperEncoder, input_features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """All hidden states of Whisper's encoder for sound of any length. Its own `forward` takes full windows alone."""
+    hidden = nn.functional.gelu(tower.conv2(nn.functional.gelu(tower.conv1(input_features)))).transpose(1, 2)
+    layers = [hidden + tower.embed_positions.weight[: hidden.shape[1]]]
+    for layer in tower.layers:
+        layers.append(layer(layers[-1], None))
+    return (*layers[:-1], tower.layer_norm(layers[-1]))
 
 
 def heard_frames(mask: torch.Tensor) -> int:

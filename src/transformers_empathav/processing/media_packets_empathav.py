@@ -96,7 +96,8 @@ def stated_seconds(container):
 
 def _plain(stream):
     """Whether a track holds plain samples: whatever there is of a cut off packet is good."""
-    return stream.type == "audio" and stream.codec_context.name.startswith("pcm_")
+    codec = stream.codec_context  # none where there is no decoder
+    return stream.type == "audio" and codec is not None and codec.name.startswith("pcm_")
 
 
 def decode_packet(source, stream, packet=None):
