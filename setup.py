@@ -17,7 +17,7 @@ EXTRAS = {
     "cuda": ["mamba-ssm; sys_platform == 'linux'", "causal-conv1d; sys_platform == 'linux'"],
     "assemble": ["gguf", "h5py"],
     "remote": ["openai"],
-    "dev": ["pytest", "pytest-xdist", "hypothesis", "playwright", "ruff"],
+    "dev": ["pytest", "pytest-xdist", "hypothesis", "pexpect", "playwright", "ruff"],
     "docs": ["mkdocs-material", "mkdocstrings[python]"],
 }
 
@@ -47,6 +47,7 @@ setup(
         "soxr",
         "typer",
         "rich",
+        "prompt_toolkit",
     ],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["empathav = transformers_empathav.cli:main"]},

@@ -57,7 +57,7 @@ def main(arguments: ExtractorArguments):
             learner.save(arguments.training.output_dir, torch.bfloat16)
         return
     found = []
-    for number, (kept, test) in enumerate(folds_with_extra(items, extra, held_out.folds, held_out.group)):
+    for number, (kept, test) in enumerate(folds_with_extra(items, extra, held_out)):
         fold = arguments.within(f"fold{number}")
         predictions = Path(fold.training.output_dir) / PREDICTIONS_FILE
         if not (resumes(fold.training) and predictions.is_file()):

@@ -11,14 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import (
-    HubertConfig,
-    HubertModel,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
     ViTConfig,
     ViTImageProcessorPil,
     ViTModel,
-    Wav2Vec2FeatureExtractor,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
     WhisperProcessor,
@@ -164,29 +161,6 @@ def test_the_same_again_does_nothing(assembled, sources, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in assembled.rglob("*")}
     assert quiet(assembled, **sources.names()) == assembled
     assert {path: path.stat().st_mtime_ns for path in assembled.rglob("*")} == before
-
-
-def test_other_encoders_of_sound(sources, tmp_path):
-    config = HubertConfig(
-        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16, conv_dim=[8, 8],
-        conv_stride=[20, 16], conv_kernel=[20, 16], num_feat_extract_layers=2, num_conv_pos_embeddings=4,
-        num_conv_pos_embedding_groups=2, vocab_size=8,
-    )  # fmt: skip
-    original = HubertModel(config).eval()
-    original.save_pretrained(tmp_path / "hubert")
-    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(tmp_path / "hubert")
-    folder = quiet(tmp_path / "checkpoint", **sources.names(audio=str(tmp_path / "hubert")))
-    assert not (folder / "asr").exists()
-    model = EmpathAVForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    processor = EmpathAVProcessor.from_pretrained(folder)
-    inputs = encode(processor, [user(("audio", sound(0)), "Well?")])
-    with torch.no_grad():
-        expected = original(inputs["input_features"], output_hidden_states=True).hidden_states
-        assert (
-            relative_error(model.model.extractor.encode_audio(inputs["input_features"]), torch.stack(expected, 1))
-            < 1e-6
-        )
-    assert model.generate(**inputs, max_new_tokens=3).shape[1] > inputs["input_ids"].shape[1]
 
 
 # Directories

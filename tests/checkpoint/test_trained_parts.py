@@ -53,6 +53,16 @@ def test_a_part_that_is_begun_anew_remembers_nothing(pair, processor, part):
     assert scale.item() == pytest.approx(expected)
 
 
+def test_a_full_disk_is_an_oserror_and_leaves_the_old_part(pair, tmp_path, monkeypatch):
+    path = tmp_path / part_file("compressor")
+    save_part(pair[0], "compressor", path)
+    before = path.read_bytes()
+    monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match=f"{path} could not be written"):
+        save_part(pair[1], "compressor", path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
 def test_it_can_be_saved_in_half_precision(pair, tmp_path):
     save_part(pair[0], "compressor", tmp_path / "half.safetensors", dtype=torch.bfloat16)
     assert {tensor.dtype for tensor in load_file(tmp_path / "half.safetensors").values()} == {torch.bfloat16}
@@ -92,3 +102,20 @@ def test_a_part_that_does_not_fit_names_what_differs(pair, tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="damaged"):
         load_part(other, "extractor", path)
+
+
+def test_an_extractor_brings_its_settings_along_and_older_files_the_defaults(pair, processor, tmp_path):
+    model, other = pair
+    model.config.emotion_temperature, model.config.pad_audio = 1.7, False
+    save_part(model, "extractor", tmp_path / "extractor.safetensors")
+    load_part(other, "extractor", tmp_path / "extractor.safetensors")
+    assert (other.config.emotion_temperature, other.config.pad_audio) == (1.7, False)
+    assert other.model.extractor.config.pad_audio is False
+    again = (tmp_path / "extractor.safetensors").read_bytes()
+    save_part(other, "extractor", tmp_path / "extractor.safetensors")
+    assert (tmp_path / "extractor.safetensors").read_bytes() == again
+    save_file(load_file(tmp_path / "extractor.safetensors"), tmp_path / "older.safetensors")
+    load_part(other, "extractor", tmp_path / "older.safetensors")
+    assert (other.config.emotion_temperature, other.config.pad_audio) == (1.0, True)
+    renew_part(model, "extractor", processor.tokenizer)
+    assert (model.config.emotion_temperature, model.config.pad_audio) == (1.0, True)

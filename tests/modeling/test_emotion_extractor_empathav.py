@@ -66,6 +66,26 @@ def test_the_window_is_encoded_as_whisper_does(model, processor):
     assert relative_error(encoded, whole[:, : encoded.shape[1]]) < 1e-5
 
 
+def test_without_padding_a_full_window_is_encoded_as_whisper_does(model, processor):
+    extractor, (features, mask) = model.model.extractor, inputs_of(processor, 2.0, 2.0)
+    padded = extractor.encode_audio(features, mask)
+    model.config.pad_audio = False
+    assert relative_error(extractor.encode_audio(features, mask), padded) < 1e-5
+
+
+def test_without_padding_a_clip_is_encoded_by_itself(model, processor):
+    """Neither the silence after it nor its neighbours change it, and it is as long as before."""
+    extractor, (features, mask) = model.model.extractor, inputs_of(processor, 0.61, 1.4)
+    padded = extractor.encode_audio(features, mask)
+    model.config.pad_audio = False
+    encoded, vectors = extractor.encode_audio(features, mask), extractor(features, input_features_mask=mask)
+    assert encoded.shape == padded.shape and relative_error(encoded, padded) > 1e-3
+    longer = features.clone()
+    longer[0, :, int(mask[0].sum()) + 1 :] = 3.0
+    alone = extractor(longer[:1], input_features_mask=mask[:1])
+    assert relative_error(vectors[:1], alone) < 1e-5
+
+
 def test_neighbours_are_averaged_over_what_is_heard():
     tokens = torch.arange(14.0).view(2, 7, 1)
     mask = torch.tensor([[1, 1, 1, 1, 1, 0, 0], [0, 1, 1, 0, 0, 0, 0]]).bool()

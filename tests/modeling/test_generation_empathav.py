@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from helpers import assistant, encode, frames, relative_error, sound, user
+from transformers_empathav.modeling.configuration_empathav import EmpathAVConfig
 from transformers_empathav.testing.tiny import tiny_model
 
 
@@ -81,3 +82,13 @@ def test_without_a_prompt_the_error_says_how_to_get_one(processor):
     model = tiny_model(processor, emotion_prompt_ids=None)
     with pytest.raises(ValueError, match="empathav assemble"):
         model.predict_emotion(torch.tensor([[5, 6]]))
+
+
+def test_a_temperature_makes_what_is_said_of_clips_less_sure_and_texts_stay(model, processor):
+    inputs = encode(processor, [user(("audio", sound(1)))], [user("only words")])
+    clip, text = model.predict_emotion(**inputs)
+    model.config.emotion_temperature = 2.0
+    cooled, same = model.predict_emotion(**inputs)
+    assert torch.allclose(cooled, (clip.log() / 2).softmax(dim=-1), atol=1e-6) and torch.allclose(same, text)
+    with pytest.raises(ValueError, match="emotion_temperature is 0, which must be above 0"):
+        EmpathAVConfig(emotion_temperature=0)

@@ -75,6 +75,38 @@ def test_a_cross_validation_ends_in_a_table(recipe, place, capsys):
     assert json.loads((output / "report.json").read_text()) == report
 
 
+def test_whole_corpora_are_held_out_and_each_has_its_cell(recipe, place, capsys):
+    other, lines = place / "other", ["path,emotion,speaker"]
+    other.mkdir()
+    for number, emotion in enumerate(("angry", "happy", "sad") * 2):
+        write_clip(other / f"{number}.m4a", seconds=0.4, fps=None, frequency=150.0 + 90 * number)
+        lines.append(f"{number}.m4a,{emotion},t{number // 3}")
+    (other / "labels.csv").write_text("\n".join(lines))
+    given = ["--corpora", place / "corpus", other, "--folds", 2, "--balance", 1, "--class_weights", "false"]
+    output = run(recipe, place, "corpora", *given, "--split", "corpus")
+    cells = json.loads((output / "report.json").read_text())["cells"]
+    assert [(Path(cell["tested_on"]).name, *map(Path, cell["trained_on"])) for cell in cells] == [
+        ("other", place / "corpus"),
+        ("corpus", other),
+    ]
+    assert [(cell["clips"], cell["speakers"]) for cell in cells] == [(6, 2), (12, 4)]
+    assert all(cell["emotions"] == ["angry", "happy", "sad"] for cell in cells)
+    assert all(set(cell["rows"]) > {"trained"} for cell in cells) and "| tested on |" in capsys.readouterr().out
+    turned = run(recipe, place, "turned", *given, "--split", "other corpora", "--baselines", "false")
+    found = json.loads((turned / "report.json").read_text())["cells"]
+    assert [cell["tested_on"] for cell in found] == [cell["tested_on"] for cell in cells]
+
+
+def test_a_temperature_is_found_on_dev_speakers_and_goes_along(recipe, place, processor):
+    output = run(recipe, place, "tempered", "--dev_groups", 1, "--save_strategy", "epoch", "--pad_audio", "false")
+    model = tiny_model(processor, seed=3)
+    load_part(model, "extractor", output / "extractor.safetensors")
+    assert model.config.emotion_temperature != 1.0 and model.config.pad_audio is False
+    checkpoints = list(output.glob("checkpoint-*/extractor.safetensors"))
+    load_part(model, "extractor", checkpoints[0])
+    assert model.config.emotion_temperature == 1.0
+
+
 def test_the_trained_part_is_laid_over_a_checkpoint(recipe, place, processor):
     output = run(recipe, place, "all", "--save_strategy", "no")
     model = tiny_model(processor, seed=3)

@@ -1,6 +1,8 @@
 """The cache of frozen features: what an entry depends on, that it changes nothing, and what cannot be read."""
 
+import errno
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -10,9 +12,9 @@ from clips import write_clip
 from helpers import frames, relative_error, sound
 from transformers_empathav.data.clips.item import clip_item
 from transformers_empathav.processing.media_empathav import MediaError
-from transformers_empathav.testing.tiny import tiny_model
+from transformers_empathav.testing.tiny import tiny_model, tiny_processor
 from transformers_empathav.training.disturbance import Disturbance
-from transformers_empathav.training.extractor.dataset import EmotionCollator
+from transformers_empathav.training.extractor.dataset import EmotionCollator, EmotionDataset
 from transformers_empathav.training.extractor.objective import EmotionTraining
 from transformers_empathav.training.feature_cache import FeatureCache, clip_parts
 
@@ -53,7 +55,7 @@ def test_cached_and_uncached_give_the_loss_of_the_encoders_inputs(model, process
     losses = []
     for cache in (cache_of(model, processor, tmp_path / "features"), cache_of(model, processor)):
         for _ in range(2):  # the second time from disk
-            batch = EmotionCollator(model.config)([{"windows": cache.load(clip), "label": 5}])
+            batch = EmotionCollator(model.config)([EmotionDataset([clip], cache, model.config.emotion_labels)[0]])
             with torch.no_grad():
                 losses.append(torch.nn.functional.cross_entropy(training(**batch), batch["labels"]))
     assert max(float(abs(loss - losses[0])) for loss in losses) < 1e-5
@@ -80,6 +82,29 @@ def test_an_entry_belongs_to_bytes_encoders_sampling_and_copy(model, processor, 
     assert len(known) == 8
 
 
+def test_an_entry_belongs_to_what_crops_the_face(model, clip, tmp_path, monkeypatch):
+    """Frames that stayed whole for want of OpenCV are not taken for crops, and the other way round."""
+    cv2, cropping = pytest.importorskip("cv2"), tiny_processor()
+
+    def path():
+        return cache_of(model, cropping, tmp_path).path(clip)
+
+    whole = path()
+    known = [whole]
+    for content in ("<cascade/>", "<another/>"):
+        (tmp_path / "cascade.xml").write_text(content)
+        cropping.use_face_cascade(tmp_path / "cascade.xml")
+        known.append(path())
+    with monkeypatch.context() as patch:
+        patch.setattr(cv2, "__version__", "0.1")
+        known.append(path())
+    assert len(set(known)) == 4
+    for name in ("cv2", "cv2.CascadeClassifier"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "cv2", None) if name == "cv2" else patch.delattr(name)
+            assert path() == whole
+
+
 def test_a_changed_file_is_read_anew(model, processor, tmp_path):
     path = write_clip(tmp_path / "a.mp4", seconds=1.0)
     cache, item = cache_of(model, processor, tmp_path / "features"), clip_item(path, "sad")
@@ -98,11 +123,20 @@ def test_a_damaged_entry_is_computed_anew(model, processor, clip, tmp_path):
 
 
 def test_an_interrupted_write_leaves_nothing(model, processor, clip, tmp_path, monkeypatch):
-    import transformers_empathav.training.feature_cache as module
-
-    monkeypatch.setattr(module.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         cache_of(model, processor, tmp_path / "features").load(clip)
+    assert not [path for path in (tmp_path / "features").rglob("*") if path.is_file()]
+
+
+def test_a_full_disk_is_not_the_fault_of_a_clip(model, processor, clip, tmp_path, monkeypatch):
+    """A clip whose entry could not be written would pass for one that cannot be read."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(full))
+    cache = cache_of(model, processor, tmp_path / "features")
+    for write in (cache.load, lambda item: cache.prepare([item], max_unreadable=1.0, progress=False)):
+        with pytest.raises(OSError, match="could not be written .No space left on device.: check disk"):
+            write(clip)
     assert not [path for path in (tmp_path / "features").rglob("*") if path.is_file()]
 
 

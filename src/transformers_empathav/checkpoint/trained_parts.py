@@ -1,18 +1,22 @@
 """The trained parts of a model, each saved as one safetensors file without the frozen encoders."""
 
+import json
 import os
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from transformers import PreTrainedTokenizerBase
 
+from ..modeling.file_writing_empathav import write_file
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 
 
 TRAINED_PARTS = ("compressor", "extractor")
 # Token whose embedding untrained vectors resemble: a few more of it hardly change the language model's answer.
 ANCHOR_TEXT = ","
+# What the configuration has to say for a trained extractor, and its defaults. It stands beside the weights.
+EXTRACTOR_SETTINGS = {"emotion_temperature": 1.0, "pad_audio": True}
 
 
 def part_file(part: str) -> str:
@@ -46,17 +50,24 @@ def renew_part(model: EmpathAVForCausalLM, part: str, tokenizer: PreTrainedToken
     own = getattr(model.model, part)
     fresh = type(own)(model.config).state_dict()
     own.load_state_dict({name: fresh[name] for name in trained_tensors(model, part)}, strict=False)
+    if part == "extractor":
+        apply_settings(model, {})
     fit_new_part(model, part, tokenizer)
 
 
 def save_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike, dtype: torch.dtype | None = None):
-    """Saves a part to a file. Parameters are cast to `dtype` if given; buffers, which were fitted to data, are not."""
+    """
+    Saves a part to a file, in one step, an extractor with the `EXTRACTOR_SETTINGS` of the configuration. Parameters
+    are cast to `dtype` if given; buffers, which were fitted to data, are not.
+    """
     parameters = dict(getattr(model.model, part).named_parameters())
     state = {
         name: tensor.to(dtype) if dtype is not None and name in parameters else tensor
         for name, tensor in trained_tensors(model, part).items()
     }
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, str(path))
+    settings = {name: getattr(model.config, name) for name in EXTRACTOR_SETTINGS} if part == "extractor" else {}
+    metadata = {"settings": json.dumps(settings)} if settings else None
+    write_file(path, save({name: tensor.contiguous() for name, tensor in state.items()}, metadata))
 
 
 def load_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike):
@@ -68,6 +79,8 @@ def load_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike):
     """
     try:
         trained = load_file(str(path))
+        with safe_open(str(path), framework="pt") as file:
+            settings = json.loads((file.metadata() or {}).get("settings", "{}"))
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error}): fetch or train it again.") from None
     own = trained_tensors(model, part)
@@ -80,5 +93,13 @@ def load_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike):
         listed = "; ".join(f"{problem}: {', '.join(names[:3])}" for problem, names in problems.items() if names)
         raise ValueError(f"{path} does not fit this model ({listed}): it was trained with another configuration.")
     getattr(model.model, part).load_state_dict(trained, strict=False)
+    if part == "extractor":
+        apply_settings(model, settings)
     if part == "compressor":
         model.config.compressor_fingerprint = None  # save_pretrained sets it again
+
+
+def apply_settings(model: EmpathAVForCausalLM, settings: dict):
+    """Writes the settings of an extractor into the configuration, defaults for those that are not given."""
+    for name, value in {**EXTRACTOR_SETTINGS, **settings}.items():
+        setattr(model.config, name, value)

@@ -26,11 +26,33 @@ def add_command(app: typer.Typer, command: Callable, name: str | None = None):
         try:
             return command(*args, **kwargs)
         except (ValueError, OSError, ImportError) as error:
-            lines = [line.strip() for line in str(error).split("\n")]
-            print(f"error: {printable(' '.join(filter(None, lines)))}", file=sys.stderr)
+            fail(error)
             raise typer.Exit(2) from None
 
     app.command(name)(guarded)
+
+
+def fail(error: Exception):
+    """Says in one line on standard error what went wrong."""
+    lines = [line.strip() for line in str(error).split("\n")]
+    print(f"error: {printable(' '.join(filter(None, lines)))}", file=sys.stderr, flush=True)
+
+
+def writing_options(temperature: float | None, top_p: float | None, seed: int | None) -> dict:
+    """
+    Options of `generate` that choose how a reply is sampled; none is where none is given.
+
+    Raises:
+        `ValueError`: If one is out of range, or there is nothing to seed.
+    """
+    if temperature is not None and not 0 < temperature <= 10:
+        raise ValueError(f"--temperature {temperature:g} is not above 0 and at most 10: leave it out for no sampling.")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"--top-p {top_p:g} is no share above 0 and at most 1.")
+    given = {name: value for name, value in (("temperature", temperature), ("top_p", top_p)) if value is not None}
+    if seed is not None and not given:
+        raise ValueError("--seed has nothing to seed: give --temperature or --top-p, too.")
+    return {"do_sample": True, "seed": seed, **given} if given else {}
 
 
 def say(text: str):

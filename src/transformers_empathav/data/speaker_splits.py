@@ -106,3 +106,8 @@ def check_disjoint(group: Callable[[dict], str] = speaker_of, **sides: list[dict
                     f"{name} is in both {seen[name]} and {side}: figures would speak of voices that were trained on. "
                     "Hold whole speakers out."
                 )
+
+
+def corpus_of(item: dict) -> str:
+    """The corpus of a clip, as the recipe was given it; "" where it does not say."""
+    return item.get("corpus", "")

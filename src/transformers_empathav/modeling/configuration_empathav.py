@@ -99,6 +99,9 @@ class EmpathAVConfig(PreTrainedConfig):
         audio_pooling (`int`, *optional*, defaults to 4):
             Number of neighbouring audio tokens that are averaged into one before the Q-Former reads them. Whisper
             gives 50 tokens per second.
+        pad_audio (`bool`, *optional*, defaults to `True`):
+            Whether Whisper reads a clip in its window of 30 s, filled up with silence, as it was trained. Otherwise it
+            reads the sound alone, which takes a fraction of the time. An extractor is trained with one or the other.
         num_query_tokens (`int`, *optional*, defaults to 8):
             Number of emotion vectors per clip.
         memory_tokens_per_utterance (`int`, *optional*, defaults to 4):
@@ -116,6 +119,9 @@ class EmpathAVConfig(PreTrainedConfig):
             no clip.
         emotion_label_ids (`list[list[int]]`, *optional*):
             Token ids of each label as it continues that prompt, with its leading space.
+        emotion_temperature (`float`, *optional*, defaults to 1.0):
+            By what `predict_emotion` divides the scores of clips before they become probabilities: above 1 it is less
+            sure. Found on speakers whom the extractor was not trained on. Scores of texts stay as they are.
         user_turn_ids (`list[int]`, *optional*):
             Token ids that open a user turn, to find the last one in `input_ids`. If empty, a row counts as user turn
             from its beginning.
@@ -127,6 +133,8 @@ class EmpathAVConfig(PreTrainedConfig):
         compressor_fingerprint (`str`, *optional*):
             SHA-256 of the weights of the compressor and of the embeddings that it reads, written by `save_pretrained`.
             Memories carry it, so that another compressor refuses them.
+        emotion_threshold (`float`, *optional*, defaults to 0.5):
+            Probability from which a conversation counts the likeliest emotion as felt; below it is unsure.
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation from which new weights are drawn.
     """
@@ -146,6 +154,7 @@ class EmpathAVConfig(PreTrainedConfig):
     qformer_config: dict | PreTrainedConfig | None = None
     compressor_config: dict | PreTrainedConfig | None = None
     audio_pooling: int = 4
+    pad_audio: bool = True
     num_query_tokens: int = 8
     memory_tokens_per_utterance: int = 4
     av_token_id: int = 0
@@ -153,10 +162,12 @@ class EmpathAVConfig(PreTrainedConfig):
     emotion_labels: list[str] | tuple[str, ...] = EMOTION_LABELS
     emotion_prompt_ids: list[int] | None = None
     emotion_label_ids: list[list[int]] | None = None
+    emotion_temperature: float = 1.0
     user_turn_ids: list[int] | tuple[int, ...] = ()
     turn_end_ids: list[int] | tuple[int, ...] = ()
     role_token_ids: dict[str, list[int]] | None = None
     compressor_fingerprint: str | None = None
+    emotion_threshold: float = 0.5
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
@@ -210,6 +221,10 @@ class EmpathAVConfig(PreTrainedConfig):
             )
         if self.emotion_prompt_ids is not None and list(self.emotion_prompt_ids).count(self.av_token_id) != 1:
             raise ValueError("emotion_prompt_ids must hold av_token_id exactly once, where the emotion vectors go.")
+        if not self.emotion_temperature > 0:
+            raise ValueError(
+                f"emotion_temperature is {self.emotion_temperature}, which must be above 0: 1 changes nothing."
+            )
         for name, neutral in LOGIT_TRANSFORMS.items():
             value = getattr(self.text_config, name, neutral)
             if value not in (neutral, None):

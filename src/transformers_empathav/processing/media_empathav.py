@@ -21,6 +21,8 @@ from .media_tracks_empathav import read_tracks
 
 
 _LIMITS = MediaLimits()
+# A tenth of a second, which is more than the convolutions of any encoder of sound span at once.
+SHORTEST = 10
 
 
 @dataclass
@@ -35,12 +37,14 @@ class Clip:
         frames (`np.ndarray` of shape `(frames, height, width, 3)`, *optional*): RGB, uint8; `None` without video.
         start (`float`): Start of the window, in seconds from the beginning of the source.
         end (`float`): End of the window, likewise.
+        face (`bool`, *optional*): Whether a face was found in the frames; `None` where none was looked for.
     """
 
     audio: np.ndarray | None
     frames: np.ndarray | None
     start: float
     end: float
+    face: bool | None = None
 
 
 def load_clip(
@@ -202,9 +206,15 @@ def encode_clips(
     data = {"audio_mask": heard.astype(np.int64), "video_mask": seen.astype(np.int64)}
     data["audio_mask"][[clip.audio is not None and is_silent(clip.audio) for clip in clips]] = 0
     if heard.any():
+        sounds = [clip.audio for clip in clips if clip.audio is not None]
+        # Whisper's extractor fills a window up. The others pad to the longest sound, and their encoders need some.
+        window, least = "chunk_length" in feature_extractor.to_dict(), feature_extractor.sampling_rate // SHORTEST
+        if not window:
+            sounds = [np.pad(sound, (0, max(0, least - len(sound)))) for sound in sounds]
         sound = feature_extractor(
-            [clip.audio for clip in clips if clip.audio is not None],
+            sounds,
             sampling_rate=feature_extractor.sampling_rate,
+            padding="max_length" if window else "longest",
             return_attention_mask=True,
             return_tensors="np",
         )

@@ -3,7 +3,7 @@
 import math
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from transformers.utils import logging
 
@@ -64,6 +64,26 @@ class MediaLimits:
     max_fetch_seconds: float = 30.0
     max_side: int = 1280
     min_share: float = 0.25
+
+    def changed(self, changes):
+        """
+        These limits, some of them changed.
+
+        Args:
+            changes (`MediaLimits`, `dict` or `None`): Other limits, or the values of those that change, by name.
+
+        Returns:
+            `MediaLimits`
+
+        Raises:
+            `ValueError`: If there is no limit of that name, or its value is no number above zero.
+        """
+        if isinstance(changes, MediaLimits):
+            return changes
+        names = [field.name for field in fields(self)]
+        if unknown := [name for name in changes or {} if name not in names]:
+            raise ValueError(f"limits has the unknown {unknown[0]!r:.60}: choose from {', '.join(names)}.")
+        return replace(self, **{name: number(value, name) for name, value in (changes or {}).items()})
 
 
 class Source:

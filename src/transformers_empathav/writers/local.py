@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from ..checkpoint.loading import default_device, default_dtype, load_checkpoint
+from ..checkpoint.parts import positions
 from ..modeling.configuration_empathav import EmpathAVConfig
 from ..processing.processing_empathav import EmpathAVProcessor
 from .sampling import Sampling, Written, as_text
@@ -91,7 +92,7 @@ class LocalWriter:
             seeds (`Sequence[int]`): One for each prompt. The first seeds the whole batch, so only the same batch gives
                 the same replies again.
         """
-        room = self.model.config.get_text_config().max_position_embeddings - self.sampling.max_new_tokens
+        room = positions(self.model.config.get_text_config()) - self.sampling.max_new_tokens
         if isinstance(self.processor, EmpathAVProcessor):
             inputs = self.processor.apply_chat_template(
                 list(prompts), add_generation_prompt=True, tokenize=True, return_dict=True, max_length=room

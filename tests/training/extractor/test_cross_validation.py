@@ -3,9 +3,9 @@
 import pytest
 
 from transformers_empathav.data.clips.item import clip_item
-from transformers_empathav.data.speaker_splits import speaker_of, take_of
+from transformers_empathav.data.speaker_splits import corpus_of, speaker_of, take_of
 from transformers_empathav.training.arguments import parse_groups
-from transformers_empathav.training.extractor.arguments import ExtractorArguments
+from transformers_empathav.training.extractor.arguments import ExtractorArguments, HeldOutArguments
 from transformers_empathav.training.extractor.cross_validation import check_groups, folds_with_extra
 
 
@@ -19,7 +19,7 @@ def speakers(items):
 
 def test_extra_clips_join_the_training_side_without_the_speakers_of_the_test_side():
     items, extra = [item("01"), item("02"), item("03")], [item("01", 2), item("09", 2)]
-    folds = list(folds_with_extra(items, extra, 3, speaker_of))
+    folds = list(folds_with_extra(items, extra, HeldOutArguments(folds=3)))
     assert [speakers(test) for _, test in folds] == [{"actor01"}, {"actor02"}, {"actor03"}]
     assert [extra[0] in kept for kept, _ in folds] == [False, True, True]
     assert all(extra[1] in kept and not speakers(kept) & speakers(test) for kept, test in folds)
@@ -27,9 +27,31 @@ def test_extra_clips_join_the_training_side_without_the_speakers_of_the_test_sid
 
 def test_takes_of_one_speaker_are_held_out_together():
     items = [item("01", number) for number in (1, 2, 1, 2)]
-    for kept, test in folds_with_extra(items, [], 2, take_of):
+    for kept, test in folds_with_extra(items, [], HeldOutArguments("take", folds=2)):
         assert len(kept) == len(test) == 2 and len({take_of(one) for one in test}) == 1
         assert not {take_of(one) for one in kept} & {take_of(one) for one in test}
+
+
+def corpora(items):
+    return {corpus_of(one) for one in items}
+
+
+def test_corpora_are_held_out_or_trained_on_one_by_one():
+    items = [{**item(f"{corpus}{number}"), "corpus": corpus} for corpus in "ABC" for number in range(2)]
+    folds = list(folds_with_extra(items, [], HeldOutArguments("corpus", folds=3)))
+    assert [(corpora(kept), corpora(test)) for kept, test in folds] == [
+        ({"B", "C"}, {"A"}),
+        ({"A", "C"}, {"B"}),
+        ({"A", "B"}, {"C"}),
+    ]
+    turned = list(folds_with_extra(items, [], HeldOutArguments("other corpora", folds=3)))
+    assert turned == [(test, kept) for kept, test in folds]
+
+
+def test_a_person_of_two_corpora_is_on_one_side():
+    items = [{**item(speaker), "corpus": corpus} for corpus, speaker in (("A", "01"), ("B", "01"), ("B", "02"))]
+    kept, test = next(iter(folds_with_extra(items, [], HeldOutArguments("corpus", folds=2))))
+    assert corpora(test) == {"A"} and speakers(kept) == {"actor02"}
 
 
 @pytest.mark.parametrize(

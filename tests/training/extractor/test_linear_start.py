@@ -41,7 +41,8 @@ def started(processor, tmp_path):
 def test_vectors_move_by_what_the_regression_finds(started):
     training, dataset = started(HEARD)
     path, projection = training.extractor.audio_statistics, training.extractor.embedding_projection
-    clips, targets = stream_statistics(dataset, "audio")
+    clips, rows = stream_statistics(dataset, "audio")
+    targets = [dataset.targets[row] for row in rows]
     inputs = path.scaled(clips).flatten(1).numpy() / 3.0
     inputs /= np.sqrt(np.mean(np.square(inputs)))
     model = LogisticRegression(C=0.1 / inputs.shape[1], max_iter=1000, class_weight="balanced").fit(inputs, targets)

@@ -9,6 +9,11 @@ from transformers_empathav.training.extractor.dataset import fit_features
 from transformers_empathav.training.extractor.objective import EmotionTraining
 
 
+def media_of(batch):
+    """Features and masks alone, in the model's own type."""
+    return {name: tensor.float() for name, tensor in batch.items() if name.endswith(("_features", "_mask"))}
+
+
 def test_scores_are_those_of_the_model(model, processor):
     """With the prompt's beginning computed once, rows of several clips and missing streams beside each other."""
     training = EmotionTraining(model).eval()
@@ -17,7 +22,7 @@ def test_scores_are_those_of_the_model(model, processor):
         scores = training(**batch).softmax(dim=-1)
     expected = model.predict_emotion(**encode(processor, *(one["messages"] for one in MIXED)))
     assert relative_error(scores, expected) < 1e-3  # features are rounded to half
-    vectors = model.get_av_features(**{name: batch[name].float() for name in batch if name not in ("clips", "labels")})
+    vectors = model.get_av_features(**media_of(batch))
     ids = [[model.config.av_token_id] * (2 * count) for count in batch["clips"].tolist()]
     for row, count in enumerate(batch["clips"].tolist()):
         first = int(batch["clips"][:row].sum())
@@ -30,7 +35,7 @@ def test_gradients_are_those_without_the_kept_prefix(model, processor):
     training, batch = EmotionTraining(model).eval(), batch_of(model, processor, MIXED[:1])
     weight = model.model.extractor.queries.weight
     (kept,) = torch.autograd.grad(training(**batch)[0, 0], weight)
-    vectors = model.get_av_features(**{name: batch[name].float() for name in batch if name not in ("clips", "labels")})
+    vectors = model.get_av_features(**media_of(batch))
     scores = model.score_emotions(torch.tensor([[model.config.av_token_id] * 2]), av_embeds=vectors)
     (direct,) = torch.autograd.grad(scores[0, 0], weight)
     assert relative_error(kept, direct) < 1e-4

@@ -8,6 +8,7 @@ from .cremad import CREMAD_NAME, load_cremad
 from .item import media_below
 from .jsonl import load_clip_lines
 from .meld import MELD_CLIP, load_meld_clips
+from .nemo import NEMO_TABLE, load_nemo
 from .ravdess import RAVDESS_NAME, load_ravdess
 from .table import load_labels
 
@@ -20,7 +21,8 @@ NAMED = ((RAVDESS_NAME, load_ravdess), (CREMAD_NAME, load_cremad))
 def load_clip_corpus(source: str | os.PathLike, label_map: Mapping[str, str | None] | None = None) -> list[dict]:
     r"""
     Labelled clips from where `source` points: JSON lines, a MELD csv file (`*_sent_emo.csv`), another csv file with
-    `path` and `emotion`, a folder with `labels.csv`, or a folder of files named as in RAVDESS or CREMA-D.
+    `path` and `emotion`, a folder with `labels.csv` or nEMO's `data.tsv`, or a folder of files named as in RAVDESS or
+    CREMA-D.
 
     Each is a conversation whose last message, a user's, has a clip and one of the seven emotions; see [`clip_item`].
 
@@ -39,6 +41,8 @@ def load_clip_corpus(source: str | os.PathLike, label_map: Mapping[str, str | No
     if path.is_dir():
         if (path / "labels.csv").is_file():
             return load_labels(path / "labels.csv", label_map)
+        if (path / NEMO_TABLE).is_file():
+            return load_nemo(path, label_map)
         stems = [file.stem for file in media_below(path)]
         for pattern, load in NAMED:
             if any(pattern.fullmatch(stem) for stem in stems):
@@ -53,5 +57,5 @@ def load_clip_corpus(source: str | os.PathLike, label_map: Mapping[str, str | No
         return load_meld_clips(path, label_map) if path.stem.endswith("_sent_emo") else load_labels(path, label_map)
     raise ValueError(
         f"There are no labelled clips at {source!r}, as it stands or in the folder that EMPATHAV_DATA names: give "
-        "JSON lines, a csv file with path and emotion, a folder with labels.csv, or one of RAVDESS or CREMA-D."
+        "JSON lines, a csv file with path and emotion, a folder with labels.csv, or one of RAVDESS, CREMA-D or nEMO."
     )

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from .item import load_named_clips
 
 
-# Fields of a CREMA-D name: actor, sentence, emotion, level.
-CREMAD_NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{2})$")
+# Fields of a CREMA-D name: actor, sentence, emotion, level. One published name, 1040_ITH_SAD_X, has a short level.
+CREMAD_NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{1,2})$")
 CREMAD_EMOTIONS = {
     "ANG": "angry",
     "DIS": "disgust",

@@ -1,5 +1,7 @@
 """Baselines of a trained extractor, from the same frozen features."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -12,12 +14,10 @@ from ...processing.processing_empathav import EmpathAVProcessor
 from ...training.clip_features import ClipFeatures
 
 
-def layer_statistics(rows: list[list[ClipFeatures]]) -> np.ndarray:
+def layer_statistics(rows: Iterable[list[ClipFeatures]]) -> np.ndarray | None:
     """
-    Mean and standard deviation over time of each audio layer, `(rows, layers, 2 * width)`; zeros without sound.
-
-    Raises:
-        `ValueError`: no clip has sound.
+    Mean and standard deviation over time of each audio layer, `(rows, layers, 2 * width)`; zeros without sound, and
+    `None` where no clip has sound.
     """
     found = []
     for windows in rows:
@@ -26,7 +26,7 @@ def layer_statistics(rows: list[list[ClipFeatures]]) -> np.ndarray:
         found.append(None if sound is None else torch.cat([sound.mean(dim=1), sound.std(dim=1, correction=0)], dim=-1))
     known = next((row for row in found if row is not None), None)
     if known is None:
-        raise ValueError("None of the clips has sound: statistics of a voice need some.")
+        return None
     return np.stack([(torch.zeros_like(known) if row is None else row).numpy() for row in found])
 
 
@@ -53,31 +53,32 @@ def logistic_regression(
 
 
 @torch.no_grad()
-def face_network(model: EmpathAVForCausalLM, rows: list[list[ClipFeatures]]) -> np.ndarray | None:
+def face_network(model: EmpathAVForCausalLM, rows: Iterable[list[ClipFeatures]]) -> np.ndarray | None:
     """
     The face network's own seven outputs, averaged over the frames of a clip, as probabilities `(rows, labels)`. It was
     trained on other faces and is not trained further. A clip without frames has the same probability for each label.
 
     Args:
-        rows (`list[list[ClipFeatures]]`): The windows of each clip.
+        rows (`Iterable[list[ClipFeatures]]`): The windows of each clip.
 
     Returns:
-        `np.ndarray`, or `None` where the vision encoder has no classifier of these labels.
+        `np.ndarray`, or `None` where the vision encoder has no classifier of these labels, or no clip has frames.
     """
     tower, labels = model.model.extractor.vision_tower, list(model.config.emotion_labels)
     if not isinstance(tower, FaceEncoder) or list(tower.config.id2label.values()) != labels:
         return None
-    found = []
+    found, any_seen = [], False
     for windows in rows:
         seen = [window.video[-1].float() for window in windows if window.video is not None]
         if not seen:
             found.append(torch.full((len(labels),), 1 / len(labels)))
             continue
+        any_seen = True
         maps = torch.cat(seen).transpose(1, 2).to(tower.classifier.weight)  # (frames, width, patches)
         side = round(maps.shape[-1] ** 0.5)
         logits = tower.classifier(maps.unflatten(2, (side, side))).mean((2, 3))
         found.append(logits.softmax(dim=-1).mean(dim=0).cpu())
-    return torch.stack(found).numpy()
+    return torch.stack(found).numpy() if any_seen else None
 
 
 @torch.no_grad()

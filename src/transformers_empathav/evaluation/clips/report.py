@@ -21,6 +21,7 @@ from ...training.extractor.dataset import EmotionDataset
 from ...training.extractor.trainer import EmotionTrainer
 from ...training.feature_cache import FeatureCache
 from .baselines import face_network, layer_statistics, logistic_regression, transcript_alone
+from .cells import cells_of, markdown_of_cells
 from .plots import plot_confusion
 
 
@@ -84,31 +85,25 @@ def baseline_scores(
         folds (`list[tuple]`): Training items and test predictions of each fold.
     """
     labels = model.config.emotion_labels
-    features = {}
-    for items in [kept for kept, _ in folds] + [found["items"] for _, found in folds]:
-        for item in items:
-            if clip_key(item) not in features:
-                features[clip_key(item)] = cache.load(item)
-    where = {key: index for index, key in enumerate(features)}
+    items = {clip_key(item): item for side in folds for item in [*side[0], *side[1]["items"]]}
+    where = {key: index for index, key in enumerate(items)}
+    statistics = layer_statistics(cache.load(item) for item in items.values())
     rows: dict[str, list[np.ndarray]] = {}
-    heard = any(window.audio is not None for windows in features.values() for window in windows)
-    statistics = layer_statistics(list(features.values())) if heard else None
     for kept, found in folds:
         targets = np.array([labels.index(item["messages"][-1]["emotion"]) for item in kept])
-        train, test = ([where[clip_key(item)] for item in items] for items in (kept, found["items"]))
+        train, test = ([where[clip_key(item)] for item in side] for side in (kept, found["items"]))
         rows.setdefault("majority", []).append(majority(targets, len(test), len(labels)))
-        layers = [] if statistics is None else range(statistics.shape[1])
-        for chosen in [*([layer] for layer in layers), *([[2, 3]] if len(layers) > 3 else [])]:
+        layers = [] if statistics is None else list(range(statistics.shape[1]))
+        for chosen in [*([layer] for layer in layers), *([[2, 3], layers] if len(layers) > 3 else [])]:
             name = f"logistic regression, layer{'s' * (len(chosen) > 1)} {'+'.join(map(str, chosen))}"
             heard_in = [statistics[side][:, chosen].reshape(len(side), -1) for side in (train, test)]
             rows.setdefault(name, []).append(logistic_regression(heard_in[0], targets, heard_in[1], len(labels)))
         rows.setdefault("words alone", []).append(transcript_alone(model, processor, found["items"]))
-        seen = [features[clip_key(item)] for item in found["items"]]
-        if any(window.video is not None for windows in seen for window in windows):
-            face = face_network(model, seen)
-            if face is not None:
-                rows.setdefault("face network, untrained", []).append(face)
-    return {name: np.concatenate(scores) for name, scores in rows.items()}
+        face = face_network(model, (cache.load(item) for item in found["items"]))
+        if face is not None:
+            rows.setdefault("face network, untrained", []).append(face)
+    # Only clips with frames have a face network's scores, and those of some folds may have none.
+    return {name: np.concatenate(scores) for name, scores in rows.items() if len(scores) == len(folds)}
 
 
 def clip_key(item: dict) -> str:
@@ -183,6 +178,7 @@ def write_report(
             if (targets == index).any()
         },
         "confusion": confusion_matrix(targets, predicted, len(labels)).tolist(),
+        "cells": cells_of(folds, scores, labels),
         "audio_layer_weights_by_fold": [fold["audio_layer_weights"] for fold in found],
     }
     alone = [name for name in scores if name.endswith(" alone") and name.startswith("trained")]
@@ -218,6 +214,8 @@ def markdown(report: dict) -> str:
             f"| {name} | {row['uar']:.3f} | {low:.3f} to {high:.3f} | {folds} | {row['accuracy']:.3f} | "
             f"{row['weighted_f1']:.3f} | {row['ece']:.3f} |"
         )
+    if len(report["cells"]) > 1:
+        lines += ["", *markdown_of_cells(report["cells"])]
     if gain := report.get("both_minus_better"):
         low, high = gain["interval"]
         lines += ["", f"Both streams minus {gain['better']}: UAR {gain['uar']:+.3f} ({low:+.3f} to {high:+.3f})."]

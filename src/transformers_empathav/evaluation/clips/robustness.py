@@ -87,7 +87,7 @@ def score(training: EmotionTraining, cache: FeatureCache, windows: list[Clip]) -
     """Probabilities `(labels,)` of one clip."""
     batch = {"clips": torch.tensor([len(windows)])} | stack_features(cache.encode(windows))
     batch = {name: tensor.to(training.model.device) for name, tensor in batch.items()}
-    return training(**batch)[0].softmax(dim=-1).cpu().numpy()
+    return training.probabilities(training(**batch))[0].cpu().numpy()
 
 
 def write_robustness(

@@ -8,8 +8,10 @@ from typing import Literal
 from transformers import TrainingArguments
 
 from ...data.clips.corpus import load_clip_corpus
-from ...data.speaker_splits import speaker_of, take_of
+from ...data.clips.cremad_ratings import read_cremad_ratings, with_listeners
+from ...data.speaker_splits import corpus_of, speaker_of, take_of
 from ..arguments import ModelArguments, resumes
+from ..disturbance import Disturbance
 
 
 @dataclass
@@ -28,8 +30,25 @@ class ClipArguments:
         default_factory=list,
         metadata={"help": "What to do with other labels: `calm=neutral` renames, `calm=` leaves such clips out."},
     )
+    leave_out: list[str] = field(
+        default_factory=list, metadata={"help": "Speakers of whom no clip is read, such as those of a demonstration."}
+    )
+    ratings: str | None = field(
+        default=None, metadata={"help": "CREMA-D's summaryTable.csv: what listeners heard in each clip of it."}
+    )
+    ratings_by: Literal["voice", "face", "both"] = field(
+        default="voice", metadata={"help": "What these listeners were given."}
+    )
     cache: str = field(default="build/features", metadata={"help": "Folder of the frozen features."})
     no_cache: bool = field(default=False, metadata={"help": "Compute frozen features each time they are needed."})
+    bands: list[float] = field(
+        default_factory=list,
+        metadata={"help": "Of disturbed copies nothing above one of these frequencies, in Hz, is left."},
+    )
+    max_gain: float = field(default=0.0, metadata={"help": "Disturbed copies are up to so many dB louder or quieter."})
+    max_tilt: float = field(
+        default=0.0, metadata={"help": "Disturbed copies are tilted by up to so many dB an octave."}
+    )
     max_unreadable: float = field(default=0.01, metadata={"help": "Share of clips that may be unreadable."})
 
     def __post_init__(self):
@@ -39,21 +58,42 @@ class ClipArguments:
                 "leaves its clips out."
             )
 
+    @property
+    def disturbance(self) -> Disturbance:
+        """Of the sound of disturbed copies."""
+        bands = tuple(map(float, self.bands))
+        return Disturbance(bands=bands, max_gain=float(self.max_gain), max_tilt=float(self.max_tilt))
+
     def load(self) -> tuple[list[dict], list[dict]]:
-        """The labelled clips of `corpora`, and those of `extra_corpora`."""
+        """The labelled clips of `corpora`, and those of `extra_corpora`; each says its `"corpus"`."""
         label_map = {name: other or None for name, _, other in (pair.partition("=") for pair in self.label_map)}
-        return tuple(
-            [item for source in sources for item in load_clip_corpus(source, label_map)]
+        found = tuple(
+            [{**item, "corpus": source} for source in sources for item in load_clip_corpus(source, label_map)]
             for sources in (self.corpora, self.extra_corpora)
         )
+        if self.leave_out:
+            known = {speaker_of(item) for items in found for item in items}
+            if unknown := sorted(set(self.leave_out) - known):
+                raise ValueError(
+                    f"--leave_out {unknown[0]}: nobody is called so; speakers are {', '.join(sorted(known))}."
+                )
+            found = tuple([item for item in items if speaker_of(item) not in self.leave_out] for items in found)
+        if self.ratings is None:
+            return found
+        ratings = read_cremad_ratings(self.ratings, self.ratings_by)
+        return tuple(with_listeners(items, ratings) for items in found)
 
 
 @dataclass
 class HeldOutArguments:
     """Which clips are held out, to measure or to stop early."""
 
-    split: Literal["speaker", "take"] = field(
-        default="speaker", metadata={"help": "What a fold holds out; a take is statement and repetition in RAVDESS."}
+    split: Literal["speaker", "take", "corpus", "other corpora"] = field(
+        default="speaker",
+        metadata={
+            "help": "What a fold holds out: speakers, takes (statement and repetition in RAVDESS), one corpus, or all "
+            "corpora but one."
+        },
     )
     folds: int = field(default=0, metadata={"help": "Folds of a cross-validation; 0 trains once, on everything."})
     dev_groups: int = field(
@@ -64,8 +104,8 @@ class HeldOutArguments:
 
     @property
     def group(self) -> Callable[[dict], str]:
-        """What a fold holds out together: the speaker or the take of a clip."""
-        return {"speaker": speaker_of, "take": take_of}[self.split]
+        """What a fold holds out together: the speaker, the take or the corpus of a clip."""
+        return {"speaker": speaker_of, "take": take_of}.get(self.split, corpus_of)
 
 
 @dataclass
@@ -73,6 +113,10 @@ class StartArguments:
     """What the extractor starts from; the same for all folds."""
 
     extractor: str | None = field(default=None, metadata={"help": "Trained extractor to go on with; else begun anew."})
+    pad_audio: bool = field(
+        default=True,
+        metadata={"help": "Whether Whisper reads clips in its window of 30 s, or the sound alone, which is quicker."},
+    )
     word_steps: int = field(
         default=0,
         metadata={"help": "Steps that look for words which the LLM understands better than the labels; 160 do."},
@@ -92,6 +136,16 @@ class LearningArguments:
     )
     label_smoothing: float = field(default=0.1, metadata={"help": "Share of the target spread over all labels."})
     class_weights: bool = field(default=True, metadata={"help": "Whether rare emotions weigh more."})
+    balance: float | None = field(
+        default=None,
+        metadata={
+            "help": "Draws emotions and speakers of a corpus alike, and corpora alike (1), by their size (0), or "
+            "between. Set class_weights to false with it."
+        },
+    )
+    listeners: float = field(
+        default=0.0, metadata={"help": "Share of the target that goes to what listeners heard; needs ratings."}
+    )
     warmup_epochs: float = field(
         default=0.0, metadata={"help": "Epochs towards the embeddings of the labels, before the LLM is asked."}
     )
@@ -136,6 +190,8 @@ class ExtractorArguments:
                 f"resume_from_checkpoint names {resumed}, and each of the {self.held_out.folds} folds has checkpoints "
                 "of its own: say true."
             )
+        if self.learning.listeners and self.clips.ratings is None:
+            raise ValueError("listeners gives a share of the target to what was heard: name the table with ratings.")
         if self.held_out.dev_groups and self.training.save_strategy == "no":
             raise ValueError(
                 "dev_groups keeps the best checkpoint, and with save_strategy no there is none: set it to epoch."

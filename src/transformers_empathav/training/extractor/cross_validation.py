@@ -1,13 +1,13 @@
 """Folds of labelled clips, and the recall of an extractor over them."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
-from ...data.speaker_splits import check_disjoint, group_folds, hold_out, speaker_of
+from ...data.speaker_splits import check_disjoint, corpus_of, group_folds, hold_out, speaker_of
 from ...measures.recognition import emotion_metrics
-from .arguments import ExtractorArguments
+from .arguments import ExtractorArguments, HeldOutArguments
 from .dataset import EmotionDataset
 from .learner import ExtractorLearner
 
@@ -25,7 +25,7 @@ def check_groups(items: list[dict], extra: list[dict], arguments: ExtractorArgum
     held_out = arguments.held_out
     sides = [items + extra]
     if held_out.folds:
-        sides = [kept for kept, _ in folds_with_extra(items, extra, held_out.folds, held_out.group)]
+        sides = [kept for kept, _ in folds_with_extra(items, extra, held_out)]
     for side in sides:
         if arguments.choice.choose_from:
             group_folds(side, arguments.choice.choice_folds)
@@ -37,25 +37,32 @@ def check_groups(items: list[dict], extra: list[dict], arguments: ExtractorArgum
 
 
 def folds_with_extra(
-    items: list[dict], extra: list[dict], folds: int, group: Callable[[dict], str]
+    items: list[dict], extra: list[dict], held_out: HeldOutArguments
 ) -> Iterator[tuple[list[dict], list[dict]]]:
     r"""
-    Training side and test side of each fold. No group is on both, and every clip is tested once.
+    Training side and test side of each fold. No group is on both, and every clip is tested once; with `"other
+    corpora"` a fold trains on what it would hold out, and tests on all the rest.
 
     Args:
         items (`list[dict]`): Labelled clips.
         extra (`list[dict]`): Further clips for the training sides, each without the speakers of its test side.
-        folds (`int`): How many.
-        group (`Callable`): What of a clip is held out together.
+        held_out ([`HeldOutArguments`]): How many folds, and what of a clip is held out together.
     """
-    for fold, held_out in enumerate(group_folds(items, folds, group)):
-        kept, test = hold_out(items, held_out, group)
+    group = held_out.group
+    for fold, names in enumerate(group_folds(items, held_out.folds, group)):
+        kept, test = hold_out(items, names, group)
+        if held_out.split == "other corpora":
+            kept, test = test, kept
         check_disjoint(group, training=kept, test=test)
         tested = {speaker_of(item) for item in test}
-        joining = [item for item in extra if speaker_of(item) not in tested]
-        if len(joining) < len(extra):
-            logger.info(f"fold {fold}: {len(extra) - len(joining)} extra clips are of tested speakers and stay out")
-        yield kept + joining, test
+        if group is corpus_of:  # one person may speak in two of them
+            joining, kept = kept + extra, []
+        else:
+            joining = extra
+        others = [item for item in joining if speaker_of(item) not in tested]
+        if len(others) < len(joining):
+            logger.info(f"fold {fold}: {len(joining) - len(others)} further clips are of tested speakers and stay out")
+        yield kept + others, test
 
 
 def cross_validated_recall(

@@ -11,11 +11,14 @@ from ...modeling.modeling_empathav import EmpathAVForCausalLM
 from ..clip_features import ClipFeatures, stack_features, statistics_of
 from ..feature_cache import FeatureCache
 from ..sampler import LengthSampler
+from .balance import balanced_shares, competing_labels
 
 
 class EmotionDataset(Dataset):
     r"""
-    Labelled clips as frozen features: `{"windows", "label"}`, a list of [`ClipFeatures`] and an index into `labels`.
+    Labelled clips as frozen features: `{"id", "windows", "label", "target", "competing"}`, the item's id, a list of
+    [`ClipFeatures`], an index into `labels`, and for each label its share of the target and whether it competes
+    ([`competing_labels`]).
 
     Args:
         items (`list[dict]`): Conversations whose last message has a clip and an emotion.
@@ -24,13 +27,31 @@ class EmotionDataset(Dataset):
         copies (`int`, *optional*, defaults to 0):
             Disturbed copies beside each clip. In each epoch the clip itself or one of them is read.
         only (`str`, *optional*): `"audio"` or `"video"` to give that stream alone.
+        listeners (`float`, *optional*, defaults to 0.0):
+            Share of the target that goes to what listeners heard, where a clip has `"listeners"`.
+
+    Attributes:
+        targets (`list[int]`): The emotion of each clip, as an index into `labels`.
+        shares, competing (`torch.Tensor` of shape `(clips, labels)`): Of the target, and whether a label competes.
     """
 
     def __init__(
-        self, items: list[dict], cache: FeatureCache, labels: list[str], copies: int = 0, only: str | None = None
+        self,
+        items: list[dict],
+        cache: FeatureCache,
+        labels: list[str],
+        copies: int = 0,
+        only: str | None = None,
+        listeners: float = 0.0,
     ):
         self.items, self.cache, self.copies, self.only, self.epoch = items, cache, copies, only, 0
         self.targets = [labels.index(item["messages"][-1]["emotion"]) for item in items]
+        self.shares = torch.nn.functional.one_hot(torch.tensor(self.targets), len(labels)).float()
+        for row, item in enumerate(items):
+            if listeners and "listeners" in item:
+                heard = torch.tensor([item["listeners"].get(label, 0.0) for label in labels])
+                self.shares[row] = (1 - listeners) * self.shares[row] + listeners * heard
+        self.competing = competing_labels(items, labels)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -41,7 +62,13 @@ class EmotionDataset(Dataset):
         if self.only is not None:
             streams = {"audio": None, "video": None}
             windows = [ClipFeatures(**{**streams, self.only: getattr(window, self.only)}) for window in windows]
-        return {"windows": windows, "label": self.targets[index]}
+        return {
+            "id": self.items[index]["id"],
+            "windows": windows,
+            "label": self.targets[index],
+            "target": self.shares[index],
+            "competing": self.competing[index],
+        }
 
 
 class ClipSampler(LengthSampler):
@@ -54,6 +81,26 @@ class ClipSampler(LengthSampler):
     def set_epoch(self, epoch: int):
         super().set_epoch(epoch)
         self.dataset.epoch = epoch
+
+
+class BalancedSampler(ClipSampler):
+    r"""
+    Draws as many clips as there are, with replacement, so that corpora, emotions and speakers come alike.
+
+    Args:
+        batch_size (`int`): Of a step.
+        dataset ([`EmotionDataset`]): Whose clips are drawn.
+        seed (`int`): Of what is drawn; the epoch counts too.
+        corpus_power (`float`): See [`balanced_shares`].
+    """
+
+    def __init__(self, batch_size: int, dataset: EmotionDataset, seed: int, corpus_power: float):
+        super().__init__(batch_size, dataset, seed)
+        self.shares = balanced_shares(dataset.items, corpus_power)
+
+    def __iter__(self):
+        drawn = torch.multinomial(self.shares, len(self.shares), replacement=True, generator=self.generator)
+        return iter(drawn.tolist())
 
 
 @dataclass
@@ -72,6 +119,8 @@ class EmotionCollator:
         batch = {
             "clips": torch.tensor([len(row["windows"]) for row in rows]),
             "labels": torch.tensor([row["label"] for row in rows]),
+            "targets": torch.stack([row["target"] for row in rows]),
+            "competing": torch.stack([row["competing"] for row in rows]),
         }
         return batch | stack_features(windows)
 

@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import EarlyStoppingCallback, set_seed
 
@@ -12,13 +13,14 @@ from ...data.speaker_splits import check_disjoint, hold_out, speaker_of
 from ...modeling.modeling_empathav import EmpathAVForCausalLM
 from ...processing.processing_empathav import EmpathAVProcessor
 from ..arguments import resume_from
-from ..disturbance import Disturbance
 from ..feature_cache import FeatureCache
 from .arguments import ExtractorArguments
+from .balance import balanced_shares
 from .dataset import EmotionCollator, EmotionDataset, fit_features
 from .label_words import find_words
 from .linear_start import start_as_regression
 from .objective import EmotionTraining
+from .temperature import best_temperature
 from .trainer import EmotionTrainer
 
 
@@ -44,10 +46,11 @@ class ExtractorLearner:
                 logger.warning(f"word_steps is not used: {arguments.start.extractor} keeps what it has learned.")
         else:
             renew_part(model, "extractor", processor.tokenizer)
+            model.config.pad_audio = arguments.start.pad_audio
             self.module.start_at_labels()
             find_words(self.module, arguments.start.word_steps, arguments.training)
         folder = None if arguments.clips.no_cache else arguments.clips.cache
-        self.cache = FeatureCache(model.model.extractor, processor, folder, Disturbance())
+        self.cache = FeatureCache(model.model.extractor, processor, folder, arguments.clips.disturbance)
         self.start_weights = {name: tensor.clone() for name, tensor in trained_tensors(model, "extractor").items()}
 
     def train(self, arguments: ExtractorArguments, items: list[dict]) -> EmotionTrainer:
@@ -55,7 +58,9 @@ class ExtractorLearner:
         Trains on labelled clips, from the start or where an interrupted training left off.
 
         Args:
-            arguments ([`ExtractorArguments`]): How it learns; `dev_groups` of the speakers are held out to stop early.
+            arguments ([`ExtractorArguments`]):
+                How it learns. `dev_groups` of the speakers are held out, to stop early and to find the temperature of
+                the probabilities, which goes into the configuration.
             items (`list[dict]`): The training side.
 
         Returns:
@@ -65,6 +70,8 @@ class ExtractorLearner:
         labels, dev, callbacks = self.module.model.config.emotion_labels, None, []
         set_seed(training.seed)
         self.module.extractor.load_state_dict(self.start_weights, strict=False)
+        config = self.module.model.config
+        config.emotion_temperature = 1.0
         self.module.modality_dropout, self.module.time_masking = learning.modality_dropout, learning.time_masking
         self.module.set_feature_dropout(learning.feature_dropout)
         if held_out.dev_groups:
@@ -86,19 +93,25 @@ class ExtractorLearner:
         trainer = EmotionTrainer(
             model=self.module,
             args=training,
-            train_dataset=EmotionDataset(items, self.cache, labels, learning.copies),
+            train_dataset=EmotionDataset(items, self.cache, labels, learning.copies, listeners=learning.listeners),
             eval_dataset=dev,
             data_collator=EmotionCollator(self.module.model.config),
             callbacks=callbacks,
             class_weights=learning.class_weights,
             label_smoothing=learning.label_smoothing,
             warmup_epochs=learning.warmup_epochs,
+            balance=learning.balance,
         )
         fit_features(self.module.model, trainer.train_dataset, learning.statistics_gain)
         if learning.linear_start:
-            accuracy = start_as_regression(self.module, trainer.train_dataset, learning.linear_start)
+            strength, balance = learning.linear_start, learning.balance
+            accuracy = start_as_regression(self.module, trainer.train_dataset, strength, balance)
             logger.info(f"begins as a regression, accuracy {accuracy}")
         trainer.train(resume_from_checkpoint=resume_from(training))
+        if dev is not None:
+            alike = balanced_shares(dev.items).numpy()
+            config.emotion_temperature = best_temperature(np.array(dev.targets), trainer.scores(dev), alike)
+            logger.info(f"temperature {config.emotion_temperature:.2f}, by {len(dev)} clips of held-out speakers")
         return trainer
 
     def save(self, output_dir: str, dtype: torch.dtype | None = None):

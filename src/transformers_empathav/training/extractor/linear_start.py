@@ -1,21 +1,24 @@
 """The start of a training as a logistic regression of the statistics of a clip, written into the extractor."""
 
-import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 
 from ...modeling.layers_empathav import LayerStatistics
+from ..class_weights import balanced_weights
 from ..clip_features import statistics_of
+from .balance import balanced_shares
 from .dataset import EmotionDataset
 from .label_words import STEP, directions_of
 from .objective import EmotionTraining
+from .regression import regression
 
 
 QUIET = 0.1  # factor of the Q-Former's output at first: untrained, it would outweigh the regression
 
 
 @torch.no_grad()
-def start_as_regression(training: EmotionTraining, dataset: EmotionDataset, strength: float) -> dict[str, float]:
+def start_as_regression(
+    training: EmotionTraining, dataset: EmotionDataset, strength: float, balance: float | None = None
+) -> dict[str, float]:
     r"""
     Fits a logistic regression to the statistics of each stream and writes it into the extractor: its vectors then move
     along the word of a label by the label's log-odds. The Q-Former's output is scaled down. Call it right before
@@ -28,6 +31,8 @@ def start_as_regression(training: EmotionTraining, dataset: EmotionDataset, stre
         strength (`float`):
             `C` of scikit-learn's `LogisticRegression`, the inverse of the penalty on weights. It is divided by the
             number of statistics of a stream, so a face with few statistics counts as much as a voice with many.
+        balance (`float`, *optional*):
+            Clips weigh as [`balanced_shares`] says for this number. By default emotions weigh alike.
 
     Returns:
         `dict[str, float]`: by stream, `"audio"` or `"video"`, the share of the fitted windows whose emotion the
@@ -40,14 +45,25 @@ def start_as_regression(training: EmotionTraining, dataset: EmotionDataset, stre
     codes = codes_of_words(training)
     accuracies = {}
     for stream, path in (("audio", extractor.audio_statistics), ("video", extractor.vision_statistics)):
-        clips, targets = stream_statistics(dataset, stream)
-        if not targets:
+        clips, rows = stream_statistics(dataset, stream)
+        if not rows:
             continue
-        if len(set(targets)) < 2:
+        targets = torch.tensor(dataset.targets)[rows]
+        if len(targets.unique()) < 2:
             raise ValueError(f"All clips with {stream} have one emotion: give clips of others, or no linear start.")
+        if balance is None:
+            weights = balanced_weights(targets.tolist(), training.words)[targets]
+        else:
+            weights = balanced_shares(dataset.items, balance).float()[rows]
         inputs = path.scaled(clips.to(path.channel_shift)).flatten(1).cpu()
-        weights, bias, accuracies[stream] = regression(inputs, targets, len(training.words), strength)
-        write_regression(path, weights, bias, codes)
+        # Inputs may be far from unit size, which would change what `strength` means. Where clips are alike it is 0.
+        size = float(inputs.square().mean().sqrt()) or 1.0
+        shares = dataset.shares[rows]
+        competing = dataset.competing[rows] & (shares.sum(dim=0) > 0)  # weights of labels that do not occur stay 0
+        strength_of_one = strength / inputs.shape[1]
+        found, bias = regression(inputs / size, shares, strength_of_one, weights / weights.mean(), competing)
+        accuracies[stream] = float(((inputs / size @ found + bias).argmax(dim=1) == targets).float().mean())
+        write_regression(path, found / size, bias, codes)
     extractor.qformer.encoder.layer[-1].output_query.LayerNorm.weight.mul_(QUIET)
     return accuracies
 
@@ -69,38 +85,17 @@ def codes_of_words(training: EmotionTraining) -> torch.Tensor:
 
 def stream_statistics(dataset: EmotionDataset, stream: str) -> tuple[torch.Tensor | None, list[int]]:
     """
-    Statistics `(windows, layers, 2, width)` of `"audio"` or `"video"` in all clips and copies, and the label of each
-    window; `None` and no labels where no clip has that stream.
+    Statistics `(windows, layers, 2, width)` of `"audio"` or `"video"` in all clips and copies, and which clip of the
+    dataset each window is of; `None` and no clips where none has that stream.
     """
-    found, targets = [], []
-    for item, target in zip(dataset.items, dataset.targets):
+    found, rows = [], []
+    for row, item in enumerate(dataset.items):
         for copy in range(dataset.copies + 1):
             for window in dataset.cache.load(item, copy):
                 if (features := getattr(window, stream)) is not None:
                     found.append(statistics_of(features))
-                    targets.append(target)
-    return torch.stack(found) if found else None, targets
-
-
-def regression(
-    inputs: torch.Tensor, targets: list[int], labels: int, strength: float
-) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """
-    A balanced logistic regression of `inputs` `(rows, features)`.
-
-    Returns:
-        `tuple`: weights `(features, labels)` and biases `(labels,)`, zero for labels that do not occur, and the share
-        of the rows that it names correctly.
-    """
-    # Inputs may be far from unit size, which would change what `strength` means. Where all clips are alike it is 0.
-    size = float(inputs.square().mean().sqrt()) or 1.0
-    model = LogisticRegression(C=strength / inputs.shape[1], max_iter=1000, class_weight="balanced")
-    model.fit(inputs.numpy() / size, targets)
-    found = np.concatenate([model.coef_ / size, model.intercept_[:, None]], axis=1)
-    found = found if len(model.classes_) > 2 else np.concatenate([-found, found]) / 2
-    weights = torch.zeros(inputs.shape[1] + 1, labels)
-    weights[:, torch.tensor(model.classes_)] = torch.tensor(found.T, dtype=weights.dtype)
-    return weights[:-1], weights[-1], float(model.score(inputs.numpy() / size, targets))
+                    rows.append(row)
+    return torch.stack(found) if found else None, rows
 
 
 def write_regression(path: LayerStatistics, weights: torch.Tensor, bias: torch.Tensor, codes: torch.Tensor):

@@ -57,16 +57,23 @@ class EmotionTraining(nn.Module):
     def extractor(self) -> nn.Module:
         return self.model.model.extractor
 
-    def forward(self, clips: torch.LongTensor, labels: torch.LongTensor | None = None, **media) -> torch.Tensor:
+    def forward(
+        self,
+        clips: torch.LongTensor,
+        labels: torch.LongTensor | None = None,
+        targets: torch.Tensor | None = None,
+        competing: torch.Tensor | None = None,
+        **media,
+    ) -> torch.Tensor:
         r"""
         Args:
             clips (`torch.LongTensor` of shape `(rows,)`): How many clips, in reading order, belong to each row.
-            labels (`torch.LongTensor` of shape `(rows,)`, *optional*): Read by the trainer alone.
+            labels, targets, competing (`torch.Tensor`, *optional*): Read by the trainer alone.
             media: Features and masks of the clips, as [`EmotionCollator`] gives them.
 
         Returns:
-            `torch.Tensor` of shape `(rows, labels)`: scores as `EmpathAVForCausalLM.score_emotions` gives them; their
-            softmax over the labels are probabilities.
+            `torch.Tensor` of shape `(rows, labels)`: scores as `EmpathAVForCausalLM.score_emotions` gives them; see
+            [`EmotionTraining.probabilities`].
         """
         for name in ("audio_features", "video_features"):
             if name in media:
@@ -79,6 +86,10 @@ class EmotionTraining(nn.Module):
                 media["input_features_mask"] = mask_spans(media["input_features_mask"], self.time_masking)
         vectors = self.extractor(**media)
         return self.label_scores(vectors, clips) if self.through_language_model else self.word_scores(vectors, clips)
+
+    def probabilities(self, scores: torch.Tensor) -> torch.Tensor:
+        """What `predict_emotion` gives for scores `(rows, labels)`."""
+        return (scores / self.model.config.emotion_temperature).softmax(dim=-1)
 
     def set_feature_dropout(self, share: float):
         """Hides `share` of the encoders' channels, and of their statistics, in training. Call before a training."""

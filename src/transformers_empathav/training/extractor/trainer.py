@@ -4,13 +4,13 @@ import logging
 
 import numpy as np
 import torch
-from torch import nn
 
 from ...measures.recognition import emotion_metrics
 from ..class_weights import balanced_weights
 from ..loss_scale import mean_over_update
 from ..part_trainer import PartTrainer
-from .dataset import ClipSampler, EmotionDataset
+from .dataset import BalancedSampler, ClipSampler, EmotionDataset
+from .regression import cross_entropy
 
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ class EmotionTrainer(PartTrainer):
         label_smoothing (`float`, *optional*, defaults to 0.0): Share of the target that is spread over all labels.
         warmup_epochs (`float`, *optional*, defaults to 0.0):
             Epochs before the language model is asked; until then [`EmotionTraining.word_scores`] are trained.
+        balance (`float`, *optional*):
+            Draws clips so that corpora, emotions and speakers come alike; see [`balanced_shares`] for the number.
         args, kwargs: As in `transformers.Trainer`; the datasets are [`EmotionDataset`].
 
     A log line names emotions that no clip of the training side shows: they will not be recognised.
@@ -34,10 +36,16 @@ class EmotionTrainer(PartTrainer):
     part = "extractor"
 
     def __init__(
-        self, *args, class_weights: bool = True, label_smoothing: float = 0.0, warmup_epochs: float = 0.0, **kwargs
+        self,
+        *args,
+        class_weights: bool = True,
+        label_smoothing: float = 0.0,
+        warmup_epochs: float = 0.0,
+        balance: float | None = None,
+        **kwargs,
     ):
         super().__init__(*args, **kwargs)
-        self.label_smoothing, self.warmup_epochs = label_smoothing, warmup_epochs
+        self.label_smoothing, self.warmup_epochs, self.balance = label_smoothing, warmup_epochs, balance
         labels = self._inner().config.emotion_labels
         targets = self.train_dataset.targets
         if missing := [label for index, label in enumerate(labels) if index not in targets]:
@@ -48,7 +56,8 @@ class EmotionTrainer(PartTrainer):
         # `Trainer` calls `set_epoch` of the sampler at the beginning of each epoch. This one tells the dataset, which
         # then gives another copy of each clip; with another sampler it would give the same one in every epoch.
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        return ClipSampler(self.args.train_batch_size, dataset, self.args.seed)
+        given = self.args.train_batch_size, dataset, self.args.seed
+        return ClipSampler(*given) if self.balance is None else BalancedSampler(*given, self.balance)
 
     def get_decay_parameter_names(self, model) -> list[str]:
         """Names of the weights that decay: matrices, not the anchor and the scale of vectors or shares of layers."""
@@ -61,15 +70,10 @@ class EmotionTrainer(PartTrainer):
         training = self.accelerator.unwrap_model(self.model)
         training.through_language_model = (self.state.epoch or 0.0) >= self.warmup_epochs
         scores = model(**inputs)
-        loss = self._loss(scores, inputs["labels"], num_items_in_batch)
-        return (loss, {"scores": scores}) if return_outputs else loss
-
-    def _loss(self, scores: torch.Tensor, labels: torch.Tensor, num_items_in_batch=None) -> torch.Tensor:
         weights = None if self.weights is None else self.weights.to(scores.device)
-        losses = nn.functional.cross_entropy(
-            scores, labels, weight=weights, label_smoothing=self.label_smoothing, reduction="none"
-        )
-        return mean_over_update(self, losses, num_items_in_batch)
+        losses = cross_entropy(scores, inputs["targets"], inputs["competing"], self.label_smoothing, weights)
+        loss = mean_over_update(self, losses, num_items_in_batch)
+        return (loss, {"scores": scores}) if return_outputs else loss
 
     @torch.no_grad()
     def scores(self, dataset: EmotionDataset) -> np.ndarray:
@@ -81,7 +85,7 @@ class EmotionTrainer(PartTrainer):
         found = []
         for batch in self.get_eval_dataloader(dataset):
             batch = {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
-            found.append(self.accelerator.gather_for_metrics(training(**batch)).softmax(dim=-1).cpu())
+            found.append(training.probabilities(self.accelerator.gather_for_metrics(training(**batch))).cpu())
         training.train(mode)
         training.through_language_model = through
         return torch.cat(found).numpy()
