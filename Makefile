@@ -1,12 +1,12 @@
-# make demo: from nothing to a conversation. make test: the test suite. make tiny: the reference checkpoint and its tables,
-# trained anew. All set up what they need.
+# make demo: from nothing to a conversation. make app: a page to talk on. make test: the test suite. make tiny: the
+# reference checkpoint and its tables, trained anew. All set up what they need.
 PYTHON ?= python3
 BIN := .venv/bin
 CHECKPOINT := build/smollm2-135m
 EXTRAS := face,train,eval,app,assemble,remote,dev,docs
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup checkpoint demo test fuzz test-newest test-lowest bench docs style tiny
+.PHONY: setup checkpoint demo app test fuzz test-newest test-lowest bench docs style tiny
 
 setup: $(BIN)/.ready
 
@@ -23,6 +23,10 @@ checkpoint: setup
 
 demo: checkpoint
 	$(BIN)/empathav demo $(CHECKPOINT)-tuned
+	@echo "make app opens a page to talk on yourself: camera, microphone, text."
+
+app: checkpoint
+	$(BIN)/empathav app $(CHECKPOINT)-tuned
 
 test: checkpoint
 	$(BIN)/python -m pytest -n 2 --dist loadfile

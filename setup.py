@@ -30,7 +30,11 @@ setup(
     license="Apache-2.0",
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"transformers_empathav.hub": ["template.md"], "transformers_empathav.evaluation.raters": ["*.html"]},
+    package_data={
+        "transformers_empathav.hub": ["template.md"],
+        "transformers_empathav.chat": ["responsible_use.md"],
+        "transformers_empathav.evaluation.raters": ["*.html"],
+    },
     python_requires=">=3.11",
     install_requires=[
         "torch>=2.11",

@@ -46,6 +46,13 @@ QWEN = (
     "<|im_start|>{{ turn.role }}\n{{ turn.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+# DeepSeek R1: of several system messages the last one is written, at the beginning.
+DEEPSEEK = (
+    "{% set kept = namespace(system='') %}{% for turn in messages if turn.role == 'system' %}"
+    "{% set kept.system = turn.content %}{% endfor %}{{ bos_token }}{{ kept.system }}"
+    "{% for turn in messages if turn.role != 'system' %}<|{{ turn.role }}|>{{ turn.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
 # Many models that see: content is a list of parts and nothing else.
 PARTS = (
     "{% for turn in messages %}<{{ turn.role }}>{% for part in turn.content %}"
@@ -60,6 +67,7 @@ TEMPLATES = {
     "gemma 3": GEMMA_3,
     "phi": PHI,
     "qwen": QWEN,
+    "deepseek": DEEPSEEK,
     "parts": PARTS,
     "first part": FIRST_PART,
 }

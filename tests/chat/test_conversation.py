@@ -197,6 +197,19 @@ def test_earlier_messages_come_in_with_their_clips(responder, clips):
         other.add([{"role": "nobody", "content": "x"}])
 
 
+@pytest.mark.parametrize("recent_turns", [1, 2, 3])
+def test_what_is_added_is_as_if_it_had_been_said(responder, recent_turns):
+    conversation, said = Conversation(responder, recent_turns=recent_turns), []
+    for turn in range(8):
+        reply = conversation.say(f"Line {turn}", max_new_tokens=4)
+        said += [{"role": "user", "content": f"Line {turn}"}, {"role": "assistant", "content": reply.response}]
+        added = Conversation(responder, said, recent_turns=recent_turns)
+        assert added.messages == conversation.messages
+        one, other = added.memory, conversation.memory
+        assert one.num_utterances == other.num_utterances
+        assert not other.num_utterances or relative_error(one.flat(), other.flat()) < 1e-4
+
+
 def test_forgetting_the_newest_words_leaves_no_trace(responder, clips, spy):
     conversation, plain = Conversation(responder), Conversation(responder)
     conversation.add([{"role": "user", "content": "One."}, {"role": "assistant", "content": "I see."}])

@@ -51,7 +51,7 @@ def work(shared, monkeypatch):
         function = getattr(part, method)
 
         def counted(*args, _name=name, _function=function, **kwargs):
-            given = kwargs["inputs_embeds"] if _name == "language model" else kwargs["history_input_ids"]
+            given = kwargs["inputs_embeds"] if _name == "language model" else args[0]
             done[_name] += given.shape[1]
             return _function(*args, **kwargs)
 
@@ -61,7 +61,7 @@ def work(shared, monkeypatch):
 
 def test_a_long_history_that_is_resent_costs_what_a_short_one_costs(shared, work):
     desk = answerer(shared)
-    earlier = [{"role": role, "content": f"{role} says {n}"} for n in range(200) for role in ("user", "assistant")]
+    earlier = [{"role": role, "content": f"It is {n:03}."} for n in range(200) for role in ("user", "assistant")]
     messages, _ = talk(desk, 1, messages=earlier)
     work.update(dict.fromkeys(work, 0))
     talk(desk, 4, messages=messages)
@@ -70,10 +70,10 @@ def test_a_long_history_that_is_resent_costs_what_a_short_one_costs(shared, work
     messages, _ = talk(desk, 1, messages=earlier[:8])
     work.update(dict.fromkeys(work, 0))
     talk(desk, 4, messages=messages)
-    memory_vectors = shared.model.config.memory_tokens_per_utterance * len(earlier)
-    assert long["compressor"] == work["compressor"] > 0
-    # after the older half was compressed the language model reads the memory's vectors anew, and nothing else
-    assert long["language model"] <= work["language model"] + 3 * memory_vectors
+    # Replies differ in length. What was computed for the long memory alone would be three times as much.
+    assert 0 < long["compressor"] < 1.5 * work["compressor"]
+    assert 0 < long["language model"] < 1.5 * work["language model"]
+    assert shared.model.config.memory_tokens_per_utterance * len(earlier) > work["language model"]
     assert answerer(shared).begin([*earlier, {"role": "user", "content": "x"}]).known == 0
 
 
@@ -82,9 +82,8 @@ def test_a_history_read_anew_is_the_one_that_was_gone_on_with(shared):
     fresh = answerer(shared)
     begun = fresh.begin([*messages, {"role": "user", "content": "Well?"}])
     assert begun.known == 0 and len(begun.conversation) == 12
-    older, newer = begun.conversation, replies[-1].memory
-    assert older.memory.num_utterances == newer.num_utterances
-    assert relative_error(older.memory.flat(), newer.flat()) < 1e-4
+    assert len(begun.conversation.tail) == replies[-1].verbatim
+    assert relative_error(begun.conversation.memory.flat(), replies[-1].memory.flat()) < 1e-4
 
 
 def test_many_messages_are_read_as_few_at_a_time_are(shared, responder):

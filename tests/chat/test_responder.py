@@ -87,18 +87,24 @@ def test_a_turn_encodes_its_clip_and_reads_its_history_once(tiny, tmp_path, monk
     assert reply.memory.num_utterances == 14 and reply.verbatim == 0
 
 
-def test_the_way_of_a_clip_from_the_command_to_a_reply_enters_few_files(tiny, tmp_path, monkeypatch):
-    """Whoever follows a clip through the code, model loaded and nothing remembered yet, opens so many files."""
+def test_the_way_of_a_clip_goes_through_few_doors(tiny, tmp_path, monkeypatch):
+    """
+    Whoever follows a clip from the command to a reply, model loaded and nothing remembered yet, goes from room to room
+    through so many files; a room's other files are behind them.
+    """
     clip = write_clip(tmp_path / "clip.mp4", seconds=1)
-    package, entered = str(Path(transformers_empathav.__file__).parent), set()
+    package, doors = str(Path(transformers_empathav.__file__).parent), set()
+
+    def room(name: str) -> str | None:
+        return Path(name).relative_to(package).parts[0] if name.startswith(package) else None
 
     def watch(frame, event, argument):
         name = frame.f_code.co_filename
-        if event == "call" and name.startswith(package):
-            entered.add(Path(name).relative_to(package).as_posix())
+        if event == "call" and (here := room(name)) and frame.f_back:
+            there = room(frame.f_back.f_code.co_filename)
+            if there not in (None, here):
+                doors.add(Path(name).relative_to(package).as_posix())
 
-    remember = tiny.processor.encode_history
-    monkeypatch.setattr(tiny.processor, "encode_history", lambda turns: sys.setprofile(None) or remember(turns))
     monkeypatch.setattr("transformers_empathav.chat.responder.Responder", lambda *args, **kwargs: tiny)
     monkeypatch.setattr(tiny, "transcribe", listening(tiny, tmp_path))
     try:
@@ -106,9 +112,9 @@ def test_the_way_of_a_clip_from_the_command_to_a_reply_enters_few_files(tiny, tm
         respond(tiny.model.config._name_or_path, [str(clip)], as_json=True)
     finally:
         sys.setprofile(None)
-    entered.add("processing/face_crop_empathav.py")  # this tiny processor has no cascade
-    assert len(entered) <= 31, "\n".join(sorted(entered))
-    assert {"cli/respond.py", "chat/responder.py", "processing/media_empathav.py"} <= entered
+    print("\n".join(sorted(doors)))
+    assert len(doors) <= 15, "\n".join(sorted(doors))
+    assert {"chat/conversation.py", "processing/clip_loading_empathav.py"} <= doors
 
 
 def test_the_reply_does_not_disturb_the_callers_random_numbers(tiny):

@@ -18,7 +18,7 @@ LENGTHS = (0.7, 1.9, 0.02)
 # What the line says about encoders that cannot serve.
 REFUSED = {
     "qwen2-audio": "cannot be the audio encoder",
-    "vit_mae": "the same clips twice differ by",
+    "vit_mae": "the same clip twice differs by",
     "pixtral": "cannot be the vision encoder",
     "siglip2": "cannot be the vision encoder",
     "videomae": "cannot be the vision encoder",
@@ -74,8 +74,8 @@ def test_what_cannot_serve_is_refused_in_one_line(kind, parts, tmp_path):
     ("fault", "said"),
     [
         (lambda states: states * (1 + 0.1 * len(states)), "a clip in a batch and by itself differ by 0.0"),
-        (lambda states: states + 0.1 * torch.rand_like(states), "the same clips twice differ by 0.0"),
-        (lambda states: states[:, :1, :1] / 0, "differ by nan"),
+        (lambda states: states + 0.1 * torch.rand_like(states), "the same clip twice differs by 0.0"),
+        (lambda states: states[:, :1, :1] / 0, "differs by nan"),
         (lambda states: states[..., :3], "fails on two clips .RuntimeError"),
     ],
 )

@@ -45,6 +45,7 @@ TEMPLATES = {
     "gemma 3": (chat_templates.GEMMA_3, ("<turn>user", "<end>")),
     "phi": (chat_templates.PHI, ("<|user|>", "<|end|>")),
     "qwen": (chat_templates.QWEN, ("<|im_start|>user", "<|im_end|>")),
+    "deepseek": (chat_templates.DEEPSEEK, ("<|user|>", "")),
     "parts": (chat_templates.PARTS, ("<user>", "")),
     "first part": (chat_templates.FIRST_PART, ("user:", "")),
 }

@@ -264,6 +264,27 @@ def test_assemble_refuses_in_one_line(tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
+def test_the_preset_does_not_come_without_its_trained_parts_in_silence(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr("transformers_empathav.checkpoint.assemble.assemble", lambda *given: made.append(given[6]))
+    monkeypatch.chdir(tmp_path)
+
+    def said(*arguments):
+        result = CliRunner().invoke(app, ["assemble", "out", *arguments])
+        assert result.exit_code == 0
+        return result.stderr
+
+    assert said() == "" and (made.pop() / "extractor.safetensors").is_file()  # those of the clone in use
+    module = sys.modules["transformers_empathav.cli.assemble"]  # its name in the package is the function's
+    monkeypatch.setattr(module, "REPOSITORY", tmp_path / "installed")
+    (line,) = said().splitlines()
+    assert made.pop() is None and "come with the repository" in line and "checkpoints/smollm2-135m" in line
+    assert said("--llm", "other") == "" and made.pop() is None  # their own last line says it
+    (own := tmp_path / "checkpoints" / "smollm2-135m").mkdir(parents=True)
+    (own / "compressor.safetensors").touch()
+    assert said() == "" and made.pop().resolve() == own
+
+
 def test_the_file_holds_what_the_figures_say(checkpoint, tmp_path):
     for _ in range(5):
         figures = answered(checkpoint, "--text", "Hello", "--memory", tmp_path)["memory"]

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from chat_templates import FIRST_PART, GEMMA, GEMMA_3, MISTRAL, MISTRAL_3, PARTS, PHI, QWEN, TEMPLATES
+from chat_templates import DEEPSEEK, FIRST_PART, GEMMA, GEMMA_3, MISTRAL, MISTRAL_3, PARTS, PHI, QWEN, TEMPLATES
 from helpers import assistant, encode, sound, user
 from transformers_empathav.processing.chat_template_empathav import TemplateRules
 from transformers_empathav.testing.tiny import CHAT_TEMPLATE, tiny_processor
@@ -25,6 +25,7 @@ STRICT = {"later_system": False, "assistant_first": False, "assistant_alone": Fa
         (GEMMA_3, STRICT),
         (PHI, {"system": False, "later_system": False}),
         (QWEN, {"later_system": False, "assistant_alone": False}),
+        (DEEPSEEK, {"later_system": False}),
         (PARTS, {"parts": True}),
         (FIRST_PART, {"parts": True}),
         ("{{ raise_exception('never') }}", {}),

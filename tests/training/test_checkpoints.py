@@ -96,26 +96,35 @@ def test_other_folders_are_no_checkpoints(copy, caplog):
     assert last_complete_checkpoint(copy) == str(copy / "checkpoint-3") and not caplog.text
 
 
-def killed_at_a_file(folder, name):
-    """Trains to the third checkpoint and is killed when half of one of its files is written."""
+def killed_at_a_file(folder, name, cut, **options):
+    """Trains to the third checkpoint and is killed when one of its files, or half of it, is written."""
     import safetensors.torch
     import torch
     from transformers import TrainerState
 
-    def half(write):
+    def killing(write):
         def written(*arguments, **keywords):
             write(*arguments, **keywords)
             path = folder / "checkpoint-3" / name
-            if path.is_file():
-                halve(path)
+            if path.is_file() and path.stat().st_mtime_ns > begun:
+                if cut:
+                    halve(path)
                 os.kill(os.getpid(), signal.SIGKILL)
 
         return written
 
-    torch.save = half(torch.save)
-    safetensors.torch.save_file = half(safetensors.torch.save_file)
-    TrainerState.save_to_json = half(TrainerState.save_to_json)
-    train(folder)
+    begun = time.time_ns()
+    torch.save = killing(torch.save)
+    safetensors.torch.save_file = killing(safetensors.torch.save_file)
+    TrainerState.save_to_json = killing(TrainerState.save_to_json)
+    train(folder, **options)
+
+
+def kill(*arguments, **options):
+    child = PROCESSES.Process(target=killed_at_a_file, args=arguments, kwargs=options)
+    child.start()
+    child.join(120)
+    assert child.exitcode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
@@ -123,16 +132,19 @@ def killed_at_a_file(folder, name):
     ["model.safetensors", "training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"],
 )
 def test_a_kill_in_the_middle_of_any_file_leaves_the_checkpoint_before(run, tmp_path, name):
-    child = PROCESSES.Process(target=killed_at_a_file, args=(tmp_path, name))
-    child.start()
-    child.join(120)
-    assert child.exitcode == -signal.SIGKILL
+    kill(tmp_path, name, cut=True)
     assert (tmp_path / "checkpoint-3").is_dir()
     assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
     train(tmp_path)
-    assert load_file(tmp_path / "checkpoint-3" / "model.safetensors") == load_file(
-        run / "checkpoint-3" / "model.safetensors"
-    )
+    found, wanted = (load_file(folder / "checkpoint-3" / "model.safetensors") for folder in (tmp_path, run))
+    assert found == wanted
+
+
+def test_a_checkpoint_of_an_older_run_that_is_half_overwritten_is_not_complete(copy):
+    """Its new weights would go on with the old optimizer."""
+    kill(copy, "model.safetensors", cut=False, resume_from_checkpoint=None)
+    assert checkpoint_problems(copy / "checkpoint-3") == ["it has no state of the training"]
+    assert last_complete_checkpoint(copy) == str(copy / "checkpoint-2")
 
 
 def test_killed_again_and_again_it_ends_as_if_it_had_not_been(tmp_path):

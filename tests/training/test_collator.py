@@ -4,9 +4,11 @@ import pytest
 import torch
 from datasets import Dataset
 
+from chat_templates import TEMPLATES
 from clips import write_clip
-from helpers import encode
+from helpers import assistant, encode, sound, user
 from pairs import assistant_says, clip, mixed_pairs, older, pair, replies, text
+from transformers_empathav.testing.tiny import tiny_processor
 from transformers_empathav.training.collator import PAIR, ConversationCollator
 from transformers_empathav.training.feature_cache import FeatureCache
 from transformers_empathav.training.shared_vectors import shared_vectors, text_inputs
@@ -214,3 +216,13 @@ def test_the_newest_messages_may_be_more_or_fewer(processor):
     batch = ConversationCollator(processor, recent_turns=1)([row])
     assert batch["modalities"].tolist() == [0, 0, 4]
     assert "history_input_ids" not in ConversationCollator(processor, recent_turns=9)([row])
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_any_chat_template_is_taught_as_it_is_asked(name):
+    processor = tiny_processor(chat_template=TEMPLATES[name], system_prompt="Be kind.")
+    prompt, reply = [user("a"), assistant("b"), user("c", ("audio", sound(1)))], [assistant("well")]
+    row = ConversationCollator(processor).encode({"prompt": prompt, "completion": reply})
+    whole = processor.apply_chat_template([*prompt, *reply]).replace(processor.av_token, processor.av_token * 2)
+    taught = processor.decode(row["prompt"]) + processor.decode(row["replies"][0])
+    assert whole.startswith(taught) and len(whole) - len(taught) <= 1  # but for a line break after the end token

@@ -86,11 +86,10 @@ def test_an_entry_belongs_to_what_crops_the_face(model, clip, tmp_path, monkeypa
     """Frames that stayed whole for want of OpenCV are not taken for crops, and the other way round."""
     cv2, cropping = pytest.importorskip("cv2"), tiny_processor()
 
-    def path():
-        return cache_of(model, cropping, tmp_path).path(clip)
+    def path(item=clip):
+        return cache_of(model, cropping, tmp_path).path(item)
 
-    whole = path()
-    known = [whole]
+    known, heard = [path()], array_item(audio=sound(1))
     for content in ("<cascade/>", "<another/>"):
         (tmp_path / "cascade.xml").write_text(content)
         cropping.use_face_cascade(tmp_path / "cascade.xml")
@@ -98,11 +97,15 @@ def test_an_entry_belongs_to_what_crops_the_face(model, clip, tmp_path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(cv2, "__version__", "0.1")
         known.append(path())
-    assert len(set(known)) == 4
-    for name in ("cv2", "cv2.CascadeClassifier"):
-        with monkeypatch.context() as patch:
-            patch.setitem(sys.modules, "cv2", None) if name == "cv2" else patch.delattr(name)
-            assert path() == whole
+    with_it = path(heard)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "cv2", None)
+        known.append(path())
+        assert path(heard) == with_it  # sound has no face
+    assert len(set(known)) == 5
+    with monkeypatch.context() as patch:  # there are builds without cascades
+        patch.delattr("cv2.CascadeClassifier")
+        assert path() == known[-1]
 
 
 def test_a_changed_file_is_read_anew(model, processor, tmp_path):

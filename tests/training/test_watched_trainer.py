@@ -93,6 +93,12 @@ def test_overflows_of_float16_are_no_divergence(tmp_path):
     assert trainer.state.global_step == 16 and model.slope < 1
 
 
+def test_the_scale_of_deepspeed_is_left_to_it(tmp_path):
+    trainer = trainer_of(tmp_path, Bent(lambda gradient: gradient * torch.inf), max_steps=1)
+    trainer.args.fp16 = True
+    trainer.train()
+
+
 def test_gradients_that_stay_lost_in_float16_end_the_training(tmp_path):
     """The scale halves from step to step, no weight moves, and the loss is finite all the time."""
     trainer = in_float16(trainer_of(tmp_path, Bent(lambda gradient: gradient * math.nan), num_train_epochs=9, **LATE))

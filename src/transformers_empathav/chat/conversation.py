@@ -11,7 +11,7 @@ from transformers.utils import logging
 from ..modeling.conversation_memory_empathav import ConversationMemory
 from ..modeling.generation_empathav import MEDIA_INPUTS
 from ..modeling.prompt_cache_empathav import PromptCache
-from ..processing.messages_empathav import parse_messages
+from ..processing.messages_empathav import Turn, parse_messages
 from .forgetting import without
 from .hearing import NOTHING_HEARD, Heard, clip_vectors, read_text
 from .message import Message
@@ -164,7 +164,8 @@ class Conversation:
 
     def add(self, messages: Sequence[dict]):
         r"""
-        Takes over messages that were said elsewhere, after those that are there.
+        Takes over messages that were said elsewhere, after those that are there. The conversation is what it would be
+        had they been said here.
 
         Args:
             messages (`Sequence[dict]`):
@@ -179,8 +180,7 @@ class Conversation:
         if turns and turns[0].role == "system":
             self.system = turns[0].text if self.system is None else self.system
             turns, messages = turns[1:], messages[1:]
-        count = len(self.tail) + len(turns)
-        excess = count - self.recent_turns if count > 2 * self.recent_turns else 0
+        excess = len(self.tail) + len(turns) - self._tail_after(turns)
         first = max(excess - len(self.tail), 0)
         said = [Message(turn.role, turn.text, turn.emotion, turn.speaker) for turn in turns]
         for message, turn in zip(said[first:], turns[first:]):
@@ -319,6 +319,15 @@ class Conversation:
         """Compresses the older half of what is word by word, once that is full."""
         if len(self.tail) >= 2 * self.recent_turns:
             self._compress(len(self.tail) - self.recent_turns)
+
+    def _tail_after(self, turns: Sequence[Turn]) -> int:
+        """Number of messages that would be word by word had these been said here, one after the other."""
+        tail = len(self.tail)
+        for turn in turns:
+            tail += 1
+            full = tail >= 2 * self.recent_turns and turn.role == "assistant" or tail > 2 * self.recent_turns
+            tail = self.recent_turns if full else tail
+        return tail
 
     def _compress(self, count: int):
         """Compresses the oldest `count` messages that are still word by word."""

@@ -92,7 +92,8 @@ SUICIDE = (
     r"\b(?:notice|miss me|care|cry|sad) if i (?:was |were )?(?:gone|dead|died|disappeared|killed|vanished)",
     r"\bnot care (?:if|whether) i (?:live|die|wake up|make it)",
     r"\bcan not (?:go on living|(?:live|go on) (?:like this )?any ?more)",
-    r"\bi (?:\w+ ){0,3}?not (?:\w+ ){0,4}?(?:stay alive|survive (?:this|the) (?:night|week|month|winter|year)|make it (?:through|to) (?:the )?(?:night|morning))",
+    r"\bi (?:\w+ ){0,3}?not (?:\w+ ){0,4}?(?:stay alive|survive (?:this|the) (?:night|week|month|winter|year)|"
+    r"make it (?:through|to) (?:the )?(?:night|morning))",
     r"\b(?:no|lost (?:the|my|all)|without (?:the|any)) will to live\b|\bsleep forever\b",
     r"\bwhy (?:should|would|do) i (?:\w+ )?(?:keep |go on |stay |be )?(?:living|live|alive)\b",
     r"\b(?:join|follow|be with) (?:\w+ ){1,2}?(?:in heaven|in death|on the other side)",

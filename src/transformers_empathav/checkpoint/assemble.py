@@ -21,7 +21,7 @@ from .loading import ASR_FOLDER
 from .parts import choose_placeholders, load_audio, load_language_model, load_vision, window_seconds
 from .probe import probe, with_weights_of
 from .prompts import emotion_prompt, role_token_ids, takes_parts, turn_markers
-from .trained_parts import TRAINED_PARTS, fit_new_part, load_part, part_file
+from .trained_parts import TRAINED_PARTS, fit_new_part, load_part, part_file, what_is_untrained
 from .wheels import sha256
 
 
@@ -83,7 +83,7 @@ def assemble(
             `LICENSE` is copied, and its `card.yaml` goes into the card.
         adapter (`str` or `os.PathLike`, *optional*):
             Directory of a PEFT adapter that was trained on this checkpoint; its weights are merged in.
-        say (`Callable`, *optional*, defaults to `print`): Called with each line of progress.
+        say (`Callable`, *optional*, defaults to `print`): Called with each line; the last one names untrained parts.
 
     Returns:
         `Path`: the directory.
@@ -113,8 +113,10 @@ def assemble(
         "version": __version__,
         "code": code_digest(),
     }
+    untrained = [part for part in TRAINED_PARTS if part_file(part) not in recipe["trained"]]
+    remark = f": {what_is_untrained(untrained)}" if untrained else ""
     if output.exists() and assembled_recipe(output) == recipe:
-        say(f"{output} is already assembled from these parts.")
+        say(f"{output} is already assembled from these parts{remark}.")
         return output
 
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +148,7 @@ def assemble(
             assembled_recipe(output)  # raises an error if it was changed meanwhile
             os.replace(output, Path(scratch) / "older")
         os.replace(target, output)
-    say(f"Assembled {output}.")
+    say(f"Assembled {output}{remark}.")
     return output
 
 
@@ -215,6 +217,8 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
     )
     if cascade is not None:
         processor.use_face_cascade(cascade)
+    for remark in processor.template_rules(processor.chat_template).remarks:
+        say(remark)
     emotion_prompt_ids, emotion_label_ids = emotion_prompt(processor)
     user_turn_ids, turn_end_ids = turn_markers(processor)
     config = EmpathAVConfig(

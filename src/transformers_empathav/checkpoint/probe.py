@@ -83,6 +83,7 @@ def padded(model: EmpathAVForCausalLM, bare: PreTrainedModel) -> float:
     return max(reply_difference(model, row, reply) for row, reply in zip(rows, replies))
 
 
+@torch.enable_grad()
 def lora_step(model: EmpathAVForCausalLM, bare: PreTrainedModel) -> float:
     """By how much a small step of LoRA misses the fall of the loss that its gradient promises."""
     row = prompts(model)[-1]

@@ -23,7 +23,7 @@ def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
 @torch.no_grad()
 def probe_encoders(model: EmpathAVForCausalLM, processor: EmpathAVProcessor):
     r"""
-    Encodes two clips, of different lengths, twice together and each by itself.
+    Encodes two clips, of different lengths, together and each by itself, and one of them twice.
 
     Raises:
         `ValueError`: if an encoder fails, or these differ; with the figure, in one line.
@@ -32,17 +32,17 @@ def probe_encoders(model: EmpathAVForCausalLM, processor: EmpathAVProcessor):
         kind = getattr(model.config, f"{role}_config").model_type
         refused, instead = f"{kind!r} cannot be the {role} encoder:", f"Take {KNOWN[role]}."
         try:
-            together, again = encode(model, processor, clips), encode(model, processor, clips)
-            twice = max(map(difference, again, together))
+            together = encode(model, processor, clips)
+            alone = [encode(model, processor, [clip]) for clip in clips]
+            twice = max(map(difference, encode(model, processor, clips[:1]), alone[0]))
             batch = 0.0
-            for row, clip in enumerate(clips):
-                layers, vectors = encode(model, processor, [clip])
-                beside = together[0][row : row + 1, :, : layers.shape[2]]
-                batch = max(batch, difference(beside, layers), difference(together[1][row : row + 1], vectors))
+            for row, (layers, vectors) in enumerate(alone):
+                beside = together[0][row : row + 1, :, : layers.shape[2]], together[1][row : row + 1]
+                batch = max(batch, *map(difference, beside, (layers, vectors)))
         except Exception as error:
             raise ValueError(f"{refused} it fails on two clips ({one_line(error)}). {instead}") from error
         if not twice <= MOST:
-            raise ValueError(f"{refused} the same clips twice differ by {twice:.2g} of the largest number. {instead}")
+            raise ValueError(f"{refused} the same clip twice differs by {twice:.2g} of the largest number. {instead}")
         if not batch <= MOST:
             raise ValueError(
                 f"{refused} a clip in a batch and by itself differ by {batch:.2g} of the largest number. {instead}"
@@ -56,11 +56,11 @@ def encode(
     inputs = encode_clips(clips, processor.feature_extractor, processor.image_processor)
     inputs = {name: torch.from_numpy(value) for name, value in inputs.items()}
     extractor = model.model.extractor
-    if clips[0].audio is not None:
-        layers = extractor.encode_audio(inputs["input_features"], inputs["input_features_mask"])
-    else:
+    if clips[0].audio is None:
         layers = extractor.encode_video(inputs["pixel_values_videos"])
-    return layers, model.get_av_features(**inputs)
+        return layers, extractor(video_features=layers)
+    layers, heard = extractor.hear(inputs["input_features"], inputs["input_features_mask"])
+    return layers, extractor(audio_features=layers, input_features_mask=heard)
 
 
 def sounds(processor: EmpathAVProcessor) -> list[Clip]:

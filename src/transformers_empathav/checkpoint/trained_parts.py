@@ -12,7 +12,11 @@ from ..modeling.file_writing_empathav import write_file
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 
 
-TRAINED_PARTS = ("compressor", "extractor")
+# Each with what holds while it is untrained.
+TRAINED_PARTS = {
+    "compressor": "its memory carries nothing of what was said",
+    "extractor": "the emotions of its clips are guesses",
+}
 # Token whose embedding untrained vectors resemble: a few more of it hardly change the language model's answer.
 ANCHOR_TEXT = ","
 # What the configuration has to say for a trained extractor, and its defaults. It stands beside the weights.
@@ -22,6 +26,16 @@ EXTRACTOR_SETTINGS = {"emotion_temperature": 1.0, "pad_audio": True}
 def part_file(part: str) -> str:
     """File name of a part."""
     return f"{part}.safetensors"
+
+
+def what_is_untrained(parts: list[str]) -> str:
+    """What a user must know of a checkpoint whose `parts` are untrained, in one line."""
+    return (
+        f"{' and '.join(parts)} {'are' if len(parts) > 1 else 'is'} untrained, so "
+        f"{' and '.join(TRAINED_PARTS[part] for part in parts)}: train by "
+        f"{' and '.join(f'recipes/{part}.py' for part in parts)}, or lay trained parts over with `empathav assemble "
+        "--trained`"
+    )
 
 
 def trained_tensors(model: EmpathAVForCausalLM, part: str) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 import typer
 
+from .app import web_page
 from .assemble import assemble
 from .card import card
 from .chat import chat
@@ -19,6 +20,7 @@ QUIET = {"no_args_is_help": True, "add_completion": False, "pretty_exceptions_en
 app = typer.Typer(name="empathav", help="Empathetic responses in audio-visual conversations.", **QUIET)
 for command in (assemble, chat, respond, emotion, card, demo, serve):
     add_command(app, command)
+add_command(app, web_page, "app")
 add_command(app, inspect_memory, "memory")
 
 study = typer.Typer(help="Let people rate replies, blind.", **QUIET)

@@ -11,6 +11,10 @@ import typer
 from ..chat.printable import printable
 
 
+Limits = Annotated[
+    list[str] | None,
+    typer.Option("--limit", help="Limit on clips, NAME=NUMBER, such as max_seconds=900; may be given several times."),
+]
 Checkpoint = Annotated[str, typer.Argument(help="Directory of `empathav assemble`, or a Hub id.")]
 
 
@@ -53,6 +57,23 @@ def writing_options(temperature: float | None, top_p: float | None, seed: int | 
     if seed is not None and not given:
         raise ValueError("--seed has nothing to seed: give --temperature or --top-p, too.")
     return {"do_sample": True, "seed": seed, **given} if given else {}
+
+
+def read_limits(given: list[str] | None) -> dict[str, float]:
+    """
+    The limits of `--limit`, by name.
+
+    Raises:
+        `ValueError`: there is no such limit, or it is no number above zero.
+    """
+    from ..processing.media_limits_empathav import MediaLimits, number
+
+    limits = {}
+    for text in given or []:
+        name, _, value = text.partition("=")
+        limits[name] = value
+    MediaLimits().changed(limits)
+    return {name: number(value, name) for name, value in limits.items()}
 
 
 def say(text: str):

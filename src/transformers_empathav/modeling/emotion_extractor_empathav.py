@@ -47,7 +47,8 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
     _no_split_modules = ["AudioVisualEmotionExtractor"]  # its streams meet in one Q-Former
     # In bfloat16 Whisper's output changes by a tenth, and a channel's mean may be many times its standard deviation.
     _keep_in_fp32_modules_strict = [
-        "audio_tower", "vision_tower", "channel_shift", "channel_scale", r"_statistics\.limit"
+        "audio_tower", "vision_tower", "channel_shift", "channel_scale",
+        "audio_statistics.limit", "vision_statistics.limit",
     ]  # fmt: skip
 
     def __init__(self, config: EmpathAVConfig):
@@ -122,10 +123,10 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
         Returns:
             `torch.Tensor` of shape `(clips, layers, tokens, width)`: hidden states of all layers.
         """
-        return self._hear(input_features, input_features_mask)[0]
+        return self.hear(input_features, input_features_mask)[0]
 
-    def _hear(self, inputs: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Hidden states of the audio encoder, and a mask over their tokens or over as many frames."""
+    def hear(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """As `encode_audio`, with a mask over the tokens, or over frames of the same duration."""
         if mask is not None and self.config.audio_config.model_type == "whisper":
             frames = heard_frames(mask)
             if self.config.pad_audio:
@@ -214,7 +215,7 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
             `ValueError`: If neither stream is given, or the streams differ in their number of clips.
         """
         if input_features is not None:
-            audio_features, input_features_mask = self._hear(input_features, input_features_mask)
+            audio_features, input_features_mask = self.hear(input_features, input_features_mask)
         if pixel_values_videos is not None:
             video_features = self.encode_video(pixel_values_videos)
         if audio_features is None and video_features is None:

@@ -25,6 +25,8 @@ class EmpathAVForCausalLM(EmpathAVPreTrainedModel, EmpathAVGenerationMixin):
         config ([`EmpathAVConfig`]): The configuration.
     """
 
+    _tp_plan = {"lm_head": "colwise_gather_output"}  # the parts of the language model bring their own
+
     def __init__(self, config: EmpathAVConfig):
         super().__init__(config)
         self.model = EmpathAVModel(config)

@@ -1,5 +1,6 @@
 """What a chat template takes, found out by rendering it, and messages arranged so that it takes them."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ class TemplateRules:
     @classmethod
     def of(cls, render: Callable[[list[dict]], str]) -> "TemplateRules":
         r"""
-        Finds out what a template takes: what it neither refuses nor leaves out.
+        Finds out what a template takes: what it neither refuses, leaves out nor moves.
 
         Args:
             render (`Callable`): Renders messages `{"role", "content"}` by the template.
@@ -56,16 +57,18 @@ class TemplateRules:
                 text = render([in_parts(message) for message in messages] if parts else messages)
             except (TemplateError, TypeError):
                 return False
-            return all(mark in text for mark in marks)
+            return re.fullmatch(".*".join(["", *marks, ""]), text, flags=re.DOTALL) is not None
 
         parts = not takes("user", parts=False)
         if parts and not takes("user", parts=True):
             return cls()
+        # Some write the system message beside the last one, if that is the user's; some keep the last of several.
+        turn = ("user", "assistant")
+        system = takes("system", *turn, parts=parts) and takes("system", *turn, "user", parts=parts)
         return cls(
             parts=parts,
-            # Some write it beside the last message, if that is the user's, and nowhere once a reply follows.
-            system=takes("system", "user", parts=parts) and takes("system", "user", "assistant", parts=parts),
-            later_system=takes("user", "assistant", "system", "user", parts=parts),
+            system=system,
+            later_system=takes(*(["system"] if system else []), *turn, "system", "user", parts=parts),
             assistant_first=takes("assistant", "user", parts=parts),
             assistant_alone=takes("assistant", parts=parts),
             repeats=takes("user", "user", "assistant", "assistant", "user", parts=parts),

@@ -12,8 +12,7 @@ from .clip_loading_empathav import ClipLoadingMixin
 from .history_empathav import encode_turns
 from .media_empathav import MediaLimits
 from .messages_empathav import ControlTokenEscape, is_conversation, pair_streams, parse_conversations
-from .model_inputs_empathav import Prompt, check_clip_places, encode_prompts, memory_sizes
-from .prompt_empathav import PromptWriter
+from .prompt_empathav import Prompt, PromptWriter, check_clip_places, encode_prompts, memory_sizes
 
 
 EMOTION_LABELS = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised")

@@ -11,13 +11,14 @@ from safetensors import SafetensorError, safe_open
 
 logger = logging.getLogger(__name__)
 
+STATE_FILE = "trainer_state.json"
 # What a run needs to go on, by names of files. `Trainer` writes in this order; FSDP and DeepSpeed use folders.
 NEEDED = {
     "weights": ("*.safetensors", "pytorch_model*", "global_step*"),
     "optimizer": ("optimizer*", "global_step*"),
     "schedule": ("scheduler.pt", "global_step*"),
     "state of random numbers": ("rng_state*.pth",),
-    "state of the training": ("trainer_state.json",),
+    "state of the training": (STATE_FILE,),
 }
 
 

@@ -56,7 +56,7 @@ class FeatureCache:
         self.extractor, self.processor, self.dtype = extractor, processor, dtype
         self.folder = None if folder is None else Path(folder)
         self.disturbance = disturbance
-        self.fingerprint = self._fingerprint()
+        self.fingerprint, self.detector = self._fingerprint(), face_detector(processor)
         self._digests: dict[tuple, str] = {}
 
     def load(self, item: dict, copy: int = 0) -> list[ClipFeatures]:
@@ -89,6 +89,8 @@ class FeatureCache:
         for part in clip_parts(item):
             sound = "" if part.sound is None else self._digest(part.sound)
             key.update(f"{part.kind} {part.sampling_rate} {self._digest(part.source)} {sound} ".encode())
+            if part.kind != "audio" and self.processor.face_cascade is not None:
+                key.update(f"faces by {self.detector} ".encode())
         if copy:
             key.update(f"copy {copy} {self.disturbance}".encode())
         name = key.hexdigest()
@@ -201,7 +203,7 @@ class FeatureCache:
             "image_processor": processor.image_processor.to_dict(),
             "num_frames": processor.num_frames,
             "window_seconds": processor.window_seconds,
-            "face_detector": face_detector(processor),
+            "face_cascade": processor.face_cascade,
             **({} if extractor.config.pad_audio else {"pad_audio": False}),  # so that older entries keep their names
             "towers": [extractor.audio_tower.config.to_dict(), extractor.vision_tower.config.to_dict()],
         }

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -11,6 +12,7 @@ from torch.utils.data import IterableDataset
 from transformers import Trainer
 
 from .callbacks import ThroughputCallback
+from .checkpoints import STATE_FILE
 from .row_checks import name_of
 
 
@@ -78,13 +80,20 @@ class WatchedTrainer(Trainer):
 
     def _get_grad_norm(self, model, grad_norm=None):
         # `Trainer` calls this before each update. In float16 gradients overflow until the scale of the loss is found:
-        # such updates are skipped, and the scale is halved. Below 1 it is not the scale.
-        grad_norm = super()._get_grad_norm(model, grad_norm)
-        scaler = self.accelerator.scaler
-        if grad_norm is not None and not math.isfinite(grad_norm) and (scaler is None or scaler.get_scale() < 1):
+        # such updates are skipped, and the scale is halved. Below 1 it is not the scale. DeepSpeed has its own.
+        grad_norm, scaler = super()._get_grad_norm(model, grad_norm), self.accelerator.scaler
+        may_overflow = self.args.fp16 if scaler is None else scaler.get_scale() >= 1
+        if grad_norm is not None and not math.isfinite(grad_norm) and not may_overflow:
             raise self._divergence("grad_norm", grad_norm, self.rows_of_update)
         self.rows_of_update = []
         return grad_norm
+
+    def _save_checkpoint(self, model, trial):
+        # `Trainer` writes the state last. With that of an older run a half overwritten checkpoint would look complete.
+        folder = Path(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
+        if self.args.should_save:
+            (folder / STATE_FILE).unlink(missing_ok=True)
+        super()._save_checkpoint(model, trial)
 
     def _save(self, output_dir=None, state_dict=None):
         # `Trainer` writes weights here. What safetensors raises for a full disk is no OSError.

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import TrainingArguments
 
@@ -95,6 +96,14 @@ def test_a_resumed_run_is_the_uninterrupted_one(processor, tmp_path):
         trainer.train(resume_from_checkpoint=resume)
         found.append({name: tensor for name, tensor in trainer.model.named_parameters() if "lora_" in name})
     assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())
+
+
+def test_a_stream_is_learned_from(model, processor, tmp_path):
+    rows = [{**row, "prompt": [{"role": "user", "content": row["id"]}]} for row in varied()]
+    stream = ConversationCollator(processor).usable(Dataset.from_list(rows).to_iterable_dataset())
+    trainer = trainer_of(model, processor, stream, tmp_path, max_steps=3, per_device_train_batch_size=2)
+    trainer.train()
+    assert trainer.state.global_step == 3
 
 
 def test_batches_are_of_about_equal_length(processor, tmp_path):
