@@ -168,6 +168,8 @@ def test_an_index_of_more_samples_than_bytes_is_refused_before_memory_is_taken(t
     for bomb in (listing(data, 5 * 10**7), listing(data, 2**32 - 1), fragment, b"\0\0\0\x08xxxx" + fragment):
         with pytest.raises(MediaError, match=r"the given bytes: its index lists \d+ samples in \d+ bytes"):
             load_clip(bomb)
+    for whole in (data, pieces):
+        assert load_clip(whole, limits=MediaLimits(min_share=0))[0].end > 0.4
     nested = b"".join(struct.pack(">I4s", 8 * (5000 - depth), b"moov") for depth in range(5000))
     for strange in (nested, struct.pack(">I4sQ", 1, b"moov", 2**63), b"\0\0\0\x01moov"):
         with pytest.raises(MediaError) as error:
