@@ -9,6 +9,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from .configuration_empathav import EmpathAVConfig, FaceEncoderConfig
 from .face_encoder_empathav import FaceEncoder
 from .layers_empathav import EmbeddingProjection, LayerMix, LayerStatistics, sinusoids
+from .voice_span_empathav import voice_alone
 
 
 # Index into `source_embedding`: which stream a token of the Q-Former's input comes from.
@@ -106,18 +107,19 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             input_features (`torch.Tensor` of shape `(clips, mel, frames)`): Output of the feature extractor.
             input_features_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*):
                 1 where a frame is not padding. Whisper encodes its whole window of 30 s, or, where `config.pad_audio`
-                is false, the sound of each clip by itself. So the features of a clip do not depend on the rest of the
-                batch. Tokens are cut to the longest sound.
+                is false, the voice of each clip by itself ([`voice_alone`]). So the features of a clip do not depend
+                on the rest of the batch. Tokens are cut to the longest sound.
 
         Returns:
             `torch.Tensor` of shape `(clips, layers, tokens, width)`: hidden states of all layers.
         """
         if input_features_mask is None or self.config.audio_config.model_type != "whisper":
             return self._run_tower(self.audio_tower, input_features, all_layers=True)
-        tokens = heard_frames(input_features_mask) // 2
         if self.config.pad_audio:
-            return self._run_tower(self.audio_tower, input_features, all_layers=True)[:, :, :tokens]
-        clips = []
+            layers = self._run_tower(self.audio_tower, input_features, all_layers=True)
+            return layers[:, :, : heard_frames(input_features_mask) // 2]
+        input_features, input_features_mask = voice_alone(input_features, input_features_mask)
+        tokens, clips = heard_frames(input_features_mask) // 2, []
         for clip, mask in zip(input_features.split(1), input_features_mask.split(1)):
             layers = self._run_tower(self.audio_tower, clip[..., : heard_frames(mask)], all_layers=True)
             clips.append(nn.functional.pad(layers, (0, 0, 0, tokens - layers.shape[2])))
@@ -185,6 +187,8 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         if input_features is not None:
             audio_features = self.encode_audio(input_features, input_features_mask)
             if input_features_mask is not None and self.config.audio_config.model_type == "whisper":
+                if not self.config.pad_audio:
+                    input_features_mask = voice_alone(input_features, input_features_mask)[1]
                 input_features_mask = input_features_mask[:, : heard_frames(input_features_mask)]
         if pixel_values_videos is not None:
             video_features = self.encode_video(pixel_values_videos)
