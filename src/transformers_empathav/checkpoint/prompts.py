@@ -105,13 +105,15 @@ def takes_parts(tokenizer: PreTrainedTokenizerBase) -> str:
 
     The pipeline "text-generation" and servers call the tokenizer alone, with such lists.
     """
-    template, chats = tokenizer.chat_template, (SENTINEL, [{"type": "text", "text": SENTINEL}])
+    template = tokenizer.chat_template
     if not isinstance(template, str):  # several, by name
         return template
-    try:
-        as_text, as_parts = (
-            tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False) for content in chats
-        )
-    except (TemplateError, TypeError):
-        as_text, as_parts = SENTINEL, None
-    return template if as_parts == as_text else JOIN_PARTS + template
+
+    def rendered(content) -> str:
+        try:
+            return tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+        except (TemplateError, TypeError):
+            return ""
+
+    as_text, as_parts = rendered(SENTINEL), rendered([{"type": "text", "text": SENTINEL}])
+    return JOIN_PARTS + template if SENTINEL in as_text and as_parts != as_text else template
