@@ -1,6 +1,7 @@
 """The page in a browser: by keyboard, camera, microphone and file, in hostile hands, and for two visitors at once."""
 
 import re
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,10 +24,10 @@ PATIENCE = 120_000  # milliseconds
 
 @contextmanager
 def served(responder, limits=LIMITS, login=None, **generation):
-    """The address of the page while it is open."""
+    """The page while it is served."""
     page = web.build_page(responder, limits, **generation)
-    _, address, _ = web.launch(page, limits, "127.0.0.1", None, login, prevent_thread_lock=True)
-    yield address
+    web.launch(page, limits, "127.0.0.1", None, login, prevent_thread_lock=True)
+    yield page
     page.close()
 
 
@@ -43,8 +44,8 @@ def uploads(tmp_path_factory):
 def address(responder, uploads, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(responder, "transcribe", listening(responder, tmp_path_factory.mktemp("recogniser")))
-        with served(responder, max_new_tokens=6) as address:
-            yield address
+        with served(responder, max_new_tokens=6) as page:
+            yield page.local_url
 
 
 @pytest.fixture(scope="module")
@@ -212,8 +213,8 @@ def test_a_phone_a_keyboard_and_a_screen_reader_can_use_it(browser, address):
 
 def test_who_gives_no_password_stays_outside(responder, uploads):
     httpx = pytest.importorskip("httpx")
-    with served(responder, login=("ann", "secret")) as address:
-        with httpx.Client(base_url=address) as outside:
+    with served(responder, login=("ann", "secret")) as page:
+        with httpx.Client(base_url=page.local_url) as outside:
             assert outside.get("/config").status_code == 401
             assert outside.post("/login", data={"username": "ann", "password": "wrong"}).status_code == 400
             assert outside.post("/login", data={"username": "ann", "password": "secret"}).status_code == 200
@@ -222,14 +223,29 @@ def test_who_gives_no_password_stays_outside(responder, uploads):
             assert not [found for found in config.json()["dependencies"] if found["api_visibility"] == "public"]
 
 
+def test_nothing_is_left_of_a_visit(browser, responder, uploads, monkeypatch):
+    monkeypatch.setenv("GRADIO_IS_E2E_TEST", "1")  # a second in place of an hour
+    with served(responder, max_new_tokens=6) as page:
+        visitor = Visitor(browser, page.local_url)
+        visitor.say("My secret")
+        held = page.state_holder.session_data
+        assert any("My secret" in str(session.config_values) for session in held.values())
+        visitor.page.context.close()
+        for _ in range(600):
+            if not any("My secret" in str(session.config_values) for session in held.values()):
+                break
+            time.sleep(0.1)
+        assert not any("My secret" in str(session.config_values) for session in held.values())
+
+
 def test_a_person_speaks_to_camera_and_microphone(checkpoint_dir, data_dir, uploads, launch, tmp_path):
     clip = data_dir / "av_clips" / "faces" / "01-01-04-02-01-01-01.mp4"
     if not clip.is_file():
         pytest.skip(f"there is no {clip.name} below EMPATHAV_DATA")
     responder = Responder(checkpoint_dir)
     responder.transcribe.load()
-    with served(responder, max_new_tokens=24) as address, launch(*fake_devices(clip, tmp_path)) as browser:
-        visitor = Visitor(browser, address, permissions=["camera", "microphone"])
+    with served(responder, max_new_tokens=24) as served_page, launch(*fake_devices(clip, tmp_path)) as browser:
+        visitor = Visitor(browser, served_page.local_url, permissions=["camera", "microphone"])
         page = visitor.page
         page.get_by_text("Click to Access Webcam").click()
         record = page.get_by_role("button", name="start recording")

@@ -66,6 +66,7 @@ class Visit:
 
     def __init__(self, responder: "Responder", limits: Limits | None = None, **generation):
         self.responder, self.limits, self.generation = responder, limits or Limits(), generation
+        self.session: str | None = None  # Gradio's name of it
         self.begin()
 
     def begin(self):

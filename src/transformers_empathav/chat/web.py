@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 RESPONSIBLE_USE = Path(__file__).with_name("responsible_use.md")
 WELCOME = (
     "# Empathetic conversation\n"
-    "A research program, **no therapist and no crisis help**. It guesses emotions and is often wrong. Nothing that "
-    "you say is kept after you leave, unless you save it. [Responsible use](#responsible-use)"
+    "A research program, **no therapist and no crisis help**. It guesses emotions and is often wrong. What you say is "
+    "forgotten within an hour after you leave; only you can save it. [Responsible use](#responsible-use)"
 )
 CSS = """
 .wrong { color: #b00020; font-weight: 600; } .dark .wrong { color: #ff8a80; }
@@ -68,11 +68,17 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
         `ImportError`: gradio is missing.
     """
     gr = import_gradio()
-    limits = limits or Limits()
+    limits, labels = limits or Limits(), responder.model.config.emotion_labels
     alone = {"concurrency_limit": 1, "concurrency_id": "checkpoint"}  # one visitor's turn at a time
     hidden = {"api_visibility": "private", "show_progress": "minimal"}
+
+    def leave(visit: Visit | None):
+        """Drops what Gradio remembers of a page that was closed: it has the values of all components."""
+        if visit is not None:
+            page.state_holder.session_data.pop(visit.session, None)
+
     with gr.Blocks(title="Empathetic conversation", analytics_enabled=False, delete_cache=(600, 600)) as page:
-        visit = gr.State(time_to_live=24 * 3600)  # made when the page is opened
+        visit = gr.State(time_to_live=24 * 3600, delete_callback=leave)  # made when the page is opened
         gr.Markdown(WELCOME)
         with gr.Row():
             with gr.Column(scale=3, min_width=320):
@@ -112,10 +118,12 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
                     y="probability",
                     color="emotion",
                     y_lim=[0, 1],
-                    height=320,
                     label="Emotions over time",
                     x_axis_format="d",
+                    color_map=show.colours(labels),
+                    colors_in_legend=[],  # Vega would cut it where the page is narrow
                 )
+                gr.HTML(show.legend(labels))
                 memory = gr.Markdown()
                 with gr.Accordion("Save, reopen, forget", open=True):
                     with gr.Row():
@@ -137,13 +145,18 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
             left = gr.Dropdown(show.choices(visit), value=[])
             text = show.status(f"Read as: {read}") if read else ""
             turns = len(visit.conversation.emotions)
-            lines = gr.LinePlot(show.over_time(visit) if turns else None, x_lim=[1, max(turns, 9)])
+            lines = gr.LinePlot(show.over_time(visit), x_lim=[1, max(turns, 9)])
             return [text, found, lines, show.memory(visit), left, show.help_lines(visit.safety)]
 
         def whole(visit: Visit, text: str = "", note: str = "", wrong: bool = False) -> list:
             """All of a turn: the conversation, the message box with `text`, a note, and what stands beside."""
             ready = gr.Button(interactive=True)
             return [visit, show.messages(visit), text, show.status(note, wrong), ready, *beside(visit)]
+
+        def come(request: gr.Request) -> list:
+            visit = Visit(responder, limits, **generation)
+            visit.session = request.session_hash
+            return whole(visit)
 
         def answer(visit: Visit, text: str) -> Iterator[list]:
             written, same = "", [gr.skip()] * (len(sides) - 1)
@@ -203,7 +216,7 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
         def pack(visit: Visit) -> list:
             return [base64.b64encode(visit.pack()).decode(), show.status("Saved among your downloads.")]
 
-        page.load(lambda: whole(Visit(responder, limits, **generation)), None, turn, js=ROLES, **hidden)
+        page.load(come, None, turn, js=ROLES, **hidden)
         for event in (send.click, message.submit):
             event(answer, [visit, message], turn, **alone, **hidden).then(None, js=FOCUS)
         stop.click(lambda visit: visit.stop(), visit, queue=False, **hidden)
