@@ -125,7 +125,10 @@ def test_a_visit_by_upload_saved_and_reopened(browser, address, uploads, tmp_pat
     visitor.say("I miss them.")
     visitor.say("And you?")
     assert "I miss them." in visitor.chat and "[heard and seen:" in visitor.chat and visitor.remembered == 4
-    assert visitor.page.locator("text=surprised").count()
+    lines = 'Array.from(document.querySelectorAll("#plot .mark-line path"))'
+    visitor.until(
+        f"{lines}.filter((line) => line.getAttribute('d')?.includes('L') && line.getAttribute('stroke')).length == 7"
+    )
     with visitor.page.expect_download() as download:
         visitor.press("Save to a file")
     download.value.save_as(tmp_path / "talk.safetensors")
@@ -139,7 +142,7 @@ def test_a_visit_by_upload_saved_and_reopened(browser, address, uploads, tmp_pat
     visitor.page.get_by_label("Messages to forget").click()
     visitor.page.get_by_role("option", name="1, you").click()
     visitor.press("Forget them")
-    visitor.told("1 messages are forgotten")
+    visitor.told("Forgotten. 3 messages")
     assert "I miss them." not in visitor.chat and visitor.remembered == 3
     visitor.press("New conversation")
     visitor.told("A new conversation")
@@ -170,6 +173,14 @@ def test_what_comes_from_outside_is_shown_as_text(browser, address, responder, t
     visitor.message.press("Enter")
     assert "1,400 characters, and at most 300" in visitor.told("shorten it")
     assert visitor.message.input_value().startswith("much too long") and visitor.remembered == 2
+    monkeypatch.setattr(responder, "write", lambda *args, **options: 1 / 0)
+    visitor.message.fill("Hello")
+    visitor.message.press("Enter")
+    visitor.told("The reply failed")
+    assert visitor.message.input_value() == "Hello" and visitor.remembered == 2
+    visitor.press("Discard what was heard")
+    visitor.told("Discarded")
+    assert visitor.message.input_value() == "Hello"
     assert visitor.page.title() != "hit" and not visitor.errors
 
 

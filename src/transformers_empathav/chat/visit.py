@@ -69,6 +69,11 @@ class Visit:
         self.session: str | None = None  # Gradio's name of it
         self.begin()
 
+    @property
+    def labels(self) -> list[str]:
+        """The emotions."""
+        return list(self.responder.model.config.emotion_labels)
+
     def begin(self):
         """Forgets everything."""
         self._take(Conversation(self.responder))

@@ -120,6 +120,7 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
                     y_lim=[0, 1],
                     label="Emotions over time",
                     x_axis_format="d",
+                    elem_id="plot",
                     color_map=show.colours(labels),
                     colors_in_legend=[],  # Vega would cut it where the page is narrow
                 )
@@ -148,10 +149,10 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
             lines = gr.LinePlot(show.over_time(visit), x_lim=[1, max(turns, 9)])
             return [text, found, lines, show.memory(visit), left, show.help_lines(visit.safety)]
 
-        def whole(visit: Visit, text: str = "", note: str = "", wrong: bool = False) -> list:
-            """All of a turn: the conversation, the message box with `text`, a note, and what stands beside."""
-            ready = gr.Button(interactive=True)
-            return [visit, show.messages(visit), text, show.status(note, wrong), ready, *beside(visit)]
+        def whole(visit: Visit, note: str = "", wrong: bool = False, text: str | None = None) -> list:
+            """All of a turn: the conversation, the message box, a note, and what stands beside."""
+            box, ready = gr.skip() if text is None else text, gr.Button(interactive=True)
+            return [visit, show.messages(visit), box, show.status(note, wrong), ready, *beside(visit)]
 
         def come(request: gr.Request) -> list:
             visit = Visit(responder, limits, **generation)
@@ -168,11 +169,14 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
                         written += piece
                         shown = show.messages(visit, text, written)
                         lines = show.help_lines(visit.conversation.safety or visit.safety)
-                        yield [visit, shown, "", show.status("Writing …"), busy, *same, lines]
+                        yield [visit, shown, gr.skip(), show.status("Writing …"), busy, *same, lines]
             except (ValueError, OSError) as error:
-                yield whole(visit, text[: limits.characters], str(error), wrong=True)
+                yield whole(visit, str(error), wrong=True, text=text[: limits.characters])
+            except Exception:  # whoever talks can go on; whoever serves the page reads what it was
+                logger.exception("A turn on the page failed")
+                yield whole(visit, "The reply failed, and this turn is not kept: try again.", wrong=True, text=text)
             else:
-                yield whole(visit, "", "Stopped." if visit.stopped.is_set() else "")
+                yield whole(visit, "Stopped." if visit.stopped.is_set() else "")
 
         def listen(visit: Visit, path: str | None, text: str) -> list:
             if path is None:  # cleared
@@ -184,9 +188,10 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
             note = f"{Path(path).name} was heard: {heard.reading}. Correct the words, then send them."
             return [visit, None, text if text.strip() else heard.text, show.status(note), *beside(visit)[:2]]
 
-        def discard(visit: Visit) -> list:
+        def discard(visit: Visit, text: str) -> list:
+            words = "" if visit.heard is None else visit.heard.text
             visit.heard = None
-            return [visit, "", show.status("Discarded."), *beside(visit)[:2]]
+            return [visit, "" if text == words else text, show.status("Discarded."), *beside(visit)[:2]]
 
         def changed(action: Callable[[Visit], str]) -> Callable:
             """A change of the whole conversation, which says what it did or why it could not."""
@@ -203,7 +208,7 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
             if not turns:
                 raise ValueError("Nothing is chosen: choose the messages to forget.")
             visit.forget(turns)
-            return f"{len(turns)} messages are forgotten."
+            return f"Forgotten. {len(visit.conversation)} messages are remembered."
 
         def begin(visit: Visit) -> str:
             visit.begin()
@@ -227,7 +232,7 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
         ):
             heard = [visit, source, message, status, reading, scores]
             event(listen, [visit, source, message], heard, **alone, **hidden).then(None, js=FOCUS)
-        drop.click(discard, visit, [visit, message, status, reading, scores], **hidden)
+        drop.click(discard, [visit, message], [visit, message, status, reading, scores], **hidden)
         forget.click(changed(forget_them), [visit, forgotten], turn, **alone, **hidden)
         for event in (new.click, chat.clear):
             event(changed(begin), visit, turn, **alone, **hidden)

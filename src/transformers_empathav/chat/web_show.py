@@ -76,8 +76,9 @@ def over_time(visit: "Visit"):
         for turn, felt in enumerate(visit.conversation.emotions, 1)
         for emotion, score in felt["scores"].items()
     ]
-    types = {"turn": int, "emotion": str, "probability": float}  # also without rows
-    return pandas.DataFrame(rows, columns=list(types)).astype(types)
+    if not rows:  # Gradio's plot draws no lines later where it began without any
+        rows = [{"turn": 1, "emotion": emotion, "probability": float("nan")} for emotion in visit.labels]
+    return pandas.DataFrame(rows)
 
 
 def colours(labels: Sequence[str]) -> dict[str, str]:
