@@ -182,3 +182,14 @@ def test_turns_are_given_in_order():
     for thread in threads:
         thread.join()
     assert order == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["encode_history", "apply_chat_template"])
+def test_the_tokenizer_is_used_by_one_thread_at_a_time(shared, name):
+    message = {"role": "user", "content": "Hello"}
+    thread = threading.Thread(target=getattr(shared.processor, name), args=([message],))
+    with shared.turns:
+        thread.start()
+        while not shared.turns._waiting:
+            assert thread.is_alive()
+    thread.join()

@@ -115,6 +115,9 @@ class Batch:
         self.rows: list[Row] = []
         self.joining: list[Row] = []
         self.cache, self.mask = DynamicCache(), None
+        # Without any padding transformers leaves the mask out and has torch group the heads. On a CPU that takes twice
+        # the time: a column of padding before the longest row keeps the mask.
+        self.margin = 1 if model.device.type == "cpu" else 0
         self._changed, self._closed = threading.Condition(), False
         self._thread = threading.Thread(target=self._write, daemon=True, name="batch")
         self._thread.start()
@@ -190,8 +193,9 @@ class Batch:
     def _fail(self, error: BaseException):
         with self._changed:
             rows, self.rows, self.joining = [*self.rows, *self.joining], [], []
-        for row in rows:
-            row.finish(error)
+        with self.turns:
+            for row in rows:
+                row.finish(error)
 
     @torch.no_grad()
     def _step(self):
@@ -219,11 +223,11 @@ class Batch:
         held = {id(row): self._held(place, len(row)) for place, row in enumerate(self.rows)}
         held |= {id(row): [(layer.keys, layer.values) for layer in row.cache.cache.layers] for row in joining}
         left = [row for row in (*self.rows, *joining) if row not in rows]
-        self.rows, longest = rows, max(map(len, rows), default=0)
+        self.rows, longest = rows, max(map(len, rows), default=0) + self.margin
         self.cache, self.mask = DynamicCache(), None
         if rows:
             layers = zip(*(held[id(row)] for row in rows))
-            self.cache.layers = [RoomyLayer.of(*zip(*parts)) for parts in layers]
+            self.cache.layers = [RoomyLayer.of(*zip(*parts), longest) for parts in layers]
             device = rows[0].sequence.device
             lengths = torch.tensor([len(row) for row in rows], device=device)
             self.mask = (torch.arange(longest, device=device) >= longest - lengths[:, None]).long()
