@@ -382,10 +382,10 @@ def test_a_fault_of_the_server_is_told_without_the_words(app, monkeypatch, caplo
     assert "RuntimeError" in caplog.text and SECRET not in caplog.text + answer.text
     step, taken = Batch._step, count()
 
-    def fail_later(batch):
+    def fail_later(batch, joining):
         if next(taken) > 60:
             raise RuntimeError(SECRET)
-        step(batch)
+        step(batch, joining)
 
     with monkeypatch.context() as patch:
         patch.setattr(Batch, "_step", fail_later)

@@ -145,6 +145,8 @@ class Batch:
                 row.leave()
         if not row.ended:
             with self._changed:
+                if self._closed:
+                    raise RuntimeError("The batch was closed.")
                 self.joining.append(row)
                 self._changed.notify()
         try:
@@ -181,26 +183,24 @@ class Batch:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self.rows or self.joining or self._closed)
-                if self._closed:
-                    break
-            try:
-                with self.turns:
-                    self._step()
-            except BaseException as error:  # goes to those who wait for the rows
-                self._fail(error)
-        self._fail(RuntimeError("The batch was closed."))
-
-    def _fail(self, error: BaseException):
-        with self._changed:
-            rows, self.rows, self.joining = [*self.rows, *self.joining], [], []
-        with self.turns:
-            for row in rows:
-                row.finish(error)
+                joining, self.joining = self.joining, []
+            rows, error = [*self.rows, *joining], RuntimeError("The batch was closed.")
+            with self.turns:
+                try:
+                    if not self._closed:
+                        self._step(joining)
+                        continue
+                except BaseException as fault:  # goes to those who wait for the rows
+                    error = fault
+                self.rows = []
+                for row in rows:
+                    if not row.done.is_set():
+                        row.finish(error)
+            if self._closed:
+                return
 
     @torch.no_grad()
-    def _step(self):
-        with self._changed:
-            joining, self.joining = self.joining, []
+    def _step(self, joining: list[Row]):
         self._seat([row for row in (*self.rows, *joining) if not row.stopped], joining)
         if not self.rows:
             return
