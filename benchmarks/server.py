@@ -20,6 +20,8 @@ from time import monotonic
 
 import numpy as np
 import openai
+from rich.console import Console
+from rich.table import Table
 
 
 WORDS = "I you we lost found home work friend mother rain long day night happy tired angry story tell never".split()
@@ -37,15 +39,20 @@ def main():
     parser.add_argument("--known", type=int, default=256, help="MiB of known beginnings; full before half the time.")
     options = parser.parse_args()
     command = [sys.executable, "-m", "transformers_empathav.cli", "serve", options.checkpoint, "--port", "0"]
-    command += ["--name", "model", "--known", str(options.known)]
+    command += ["--name", "model", "--known", str(options.known), "--timeout", "3600"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     try:
         url = next(found[1] for line in process.stderr if (found := re.search(r"running on (http\S+)", line)))
         threading.Thread(target=lambda: list(process.stderr), daemon=True).start()
-        print(json.dumps(measure(options, f"{url}/v1", process.pid)))
+        figures = measure(options, f"{url}/v1", process.pid)
     finally:
         process.terminate()
         process.wait(60)
+    table = Table("figure", "value", title=f"{options.clients} conversations at once")
+    for name, value in figures.items():
+        table.add_row(name, str(value))
+    Console().print(table)
+    print(json.dumps(figures))
 
 
 def measure(options, url: str, pid: int) -> dict:

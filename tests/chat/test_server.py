@@ -4,6 +4,7 @@ import base64
 import json
 import threading
 import urllib.request
+from itertools import count
 
 import numpy as np
 import openai
@@ -11,7 +12,10 @@ import pytest
 from PIL import Image
 
 from clips import write_clip
+from transformers_empathav.chat.answering import Answerer
+from transformers_empathav.chat.batching import Batch
 from transformers_empathav.chat.conversation import Conversation
+from transformers_empathav.chat.shared_responder import SharedResponder
 
 
 pytest.importorskip("fastapi", reason="the server needs the extra serve")
@@ -310,15 +314,20 @@ def test_limits_keys_and_a_store_that_outlives_the_process(checkpoint, tmp_path)
                 ask(client, user([{"type": "video_url", "video_url": {"url": url}}]))
         messages, _ = talk(client, "Ada", 5)
         messages.append(user("Go on and on"))
-        stream = iter(ask(client, *messages, stream=True, max_tokens=1200, temperature=2.0, seed=1))
+        sampled = {"max_tokens": 1200, "temperature": 2.0}
+        long = (
+            seed for seed in range(20) if ask(client, *messages, seed=seed, **sampled).usage.completion_tokens > 300
+        )
+        stream = iter(ask(client, *messages, stream=True, seed=next(long), **sampled))
         text = next(stream).choices[0].delta.content
         with pytest.raises(openai.RateLimitError) as refused:
             ask(client, user("Hello"))
         assert int(refused.value.response.headers["Retry-After"]) > 0
         server.terminate()  # in the middle of a stream, which goes on to its end
         pieces = list(stream)
-        assert pieces[-1].choices[0].finish_reason and len(pieces) > 5
-        text += "".join(piece.choices[0].delta.content or "" for piece in pieces)
+        rest = "".join(piece.choices[0].delta.content or "" for piece in pieces)
+        assert pieces[-1].choices[0].finish_reason and len(rest) > 150
+        text += rest
         assert "Traceback" not in server.ended()
         with pytest.raises(openai.APIConnectionError):
             ask(client, user("Hello"))
@@ -332,3 +341,54 @@ def test_limits_keys_and_a_store_that_outlives_the_process(checkpoint, tmp_path)
         fresh = ask(server.client(), *messages)
         assert figures(server)['empathav_messages_total{of="read"}'] == 12
         assert extra(fresh)["memory"]["utterances"] == extra(answer)["memory"]["utterances"] == 14
+
+
+@pytest.fixture
+def app(responder):
+    """The server in this process, as a function of its settings."""
+    from fastapi.testclient import TestClient
+
+    from transformers_empathav.chat.server import Settings, create_app
+
+    shared = SharedResponder(responder.model.config._name_or_path, device="cpu")
+    yield lambda **settings: TestClient(create_app(shared, Settings("tiny", **settings)))
+    shared.close()
+
+
+def post(app, **options):
+    body = {"model": "tiny", "messages": [user(f"My {SECRET}")], "max_tokens": 200, **options}
+    return app.post("/v1/chat/completions", json=body)
+
+
+def test_an_answer_that_takes_too_long_is_given_up(app):
+    slow = app(timeout=0.05)
+    answer = post(slow)
+    assert answer.status_code == 504 and answer.json()["error"]["type"] == "timeout"
+    with slow:  # whose end waits for the threads
+        pass
+    assert 'empathav_requests_total{status="504"} 1.0' in slow.get("/metrics").text
+
+
+def test_a_fault_of_the_server_is_told_without_the_words(app, monkeypatch, caplog):
+    broken = app()
+
+    def fail(self, messages, go_on):
+        raise RuntimeError(f"cannot read {messages}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Answerer, "begin", fail)
+        answer = post(broken)
+    assert answer.status_code == 500 and answer.json()["error"]["type"] == "server_error"
+    assert "RuntimeError" in caplog.text and SECRET not in caplog.text + answer.text
+    step, taken = Batch._step, count()
+
+    def fail_later(batch, joining):
+        if next(taken) > 60:
+            raise RuntimeError(SECRET)
+        step(batch, joining)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batch, "_step", fail_later)
+        lines = post(broken, stream=True, temperature=2, seed=1).text.strip().split("\n\n")
+    assert "error" in json.loads(lines[-1].removeprefix("data: ")) and len(lines) > 1
+    assert SECRET not in caplog.text and post(broken, max_tokens=4).status_code == 200
