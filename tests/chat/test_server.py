@@ -60,7 +60,7 @@ def test_it_answers_as_a_conversation_in_this_process(client, responder):
     assert answer.choices[0].message.content == reply.response and answer.choices[0].finish_reason == "length"
     assert answer.usage.prompt_tokens == reply.tokens["prompt"] and answer.usage.completion_tokens == 8
     found = extra(answer)
-    assert found["emotion"]["scores"] == pytest.approx(reply.emotion, abs=1e-5)
+    assert found["emotion"] is None and reply.emotion is None  # words alone
     assert found["memory"]["utterances"] == 2 and found["heard"] is None
     assert answer.model == "tiny" and answer.object == "chat.completion" and answer.id.startswith("chatcmpl-")
 

@@ -123,6 +123,8 @@ def test_a_visit_by_upload_saved_and_reopened(browser, address, uploads, tmp_pat
     heard = visitor.message.input_value()
     assert heard and set(heard) <= set("abcdefg ")  # the letters of the recogniser
     visitor.say("I miss them.")
+    visitor.upload("Choose a clip", write_clip(tmp_path / "another.mp4", seconds=1))
+    visitor.told("another.mp4 was heard")
     visitor.say("And you?")
     assert "I miss them." in visitor.chat and "[heard and seen:" in visitor.chat and visitor.remembered == 4
     lines = 'Array.from(document.querySelectorAll("#plot .mark-line path"))'

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -103,11 +104,15 @@ def test_a_reply_moves_no_cursor(checkpoint):
 def test_a_person_at_a_terminal(checkpoint, tmp_path):
     """Ctrl-C in a reply and at the prompt, a line that is edited, an earlier line called back, Ctrl-D at the end."""
     pexpect = pytest.importorskip("pexpect")
-    words = ["-m", "transformers_empathav.cli", "chat", str(checkpoint), "--max-new-tokens", "1900"]
+    talkative = shutil.copytree(checkpoint, tmp_path / "talkative")  # its replies do not end by themselves
+    settings = json.loads((talkative / "generation_config.json").read_text())
+    (talkative / "generation_config.json").write_text(json.dumps({**settings, "eos_token_id": None}))
+    memory = tmp_path / "memory"
+    words = ["-m", "transformers_empathav.cli", "chat", str(talkative), "--max-new-tokens", "1900"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
     # An interrupt throws away what the terminal has not shown yet, also half of a letter.
     options = {"env": environment, "timeout": 60, "encoding": "utf-8", "codec_errors": "replace"}
-    child = pexpect.spawn(sys.executable, [*words, "--memory", str(tmp_path)], **options)
+    child = pexpect.spawn(sys.executable, [*words, "--memory", str(memory)], **options)
     child.expect("you>")
     child.send("Tell me a story\r")
     child.expect(r"\x1b\[1m")  # the reply, in bold, has begun
@@ -130,7 +135,7 @@ def test_a_person_at_a_terminal(checkpoint, tmp_path):
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0
-    asked, answer = peek(tmp_path)[1]
+    asked, answer = peek(memory)[1]
     assert asked["content"] == "Tell me a story" and answer["content"]
 
 

@@ -99,7 +99,7 @@ def train_on(processor, folder, begun):
 
 
 def test_killed_while_writing_a_checkpoint(processor, tmp_path):
-    """A run goes on from the newest whole checkpoint, and never falls back by more than the one that was written."""
+    """A run goes on from the newest whole checkpoint, and never falls back behind the one that it went on from."""
     draw, step, args = random.Random(f"{SEED} checkpoint"), 0, trainer(processor, tmp_path, 1).args
     for _ in range(KILLS):
         begun, other = PROCESSES.Pipe(duplex=False)
@@ -109,7 +109,7 @@ def test_killed_while_writing_a_checkpoint(processor, tmp_path):
         kill_within(writer, begun, 0.05, draw)
         found = resume_from(args)
         reached = 0 if found is None else json.loads((Path(found) / "trainer_state.json").read_text())["global_step"]
-        assert reached in (step, step + 1)
+        assert reached >= step  # a kill that comes late finds more than one
         step = reached
     last = trainer(processor, tmp_path, step + 3)
     last.train(resume_from_checkpoint=resume_from(last.args))

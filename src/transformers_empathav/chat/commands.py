@@ -102,7 +102,10 @@ class Chat:
         if self.conversation.safety is not None:  # a stopped reply, too
             self.screen.help(self.conversation.safety)
         if self.file is not None:
-            self.conversation.save(self.file)
+            try:
+                self.conversation.save(self.file)
+            except KeyboardInterrupt:  # it was meant for the reply, which had just ended
+                self.conversation.save(self.file)
 
     def options(self) -> dict:
         """Options of the next reply."""
