@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CHECKPOINT := build/smollm2-135m
-EXTRAS := face,train,eval,app,assemble,remote,dev,docs
+EXTRAS := face,train,eval,app,serve,assemble,remote,dev,docs
 export TOKENIZERS_PARALLELISM := false
 
 .PHONY: setup checkpoint demo app test fuzz test-newest test-lowest bench docs style tiny

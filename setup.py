@@ -14,6 +14,7 @@ EXTRAS = {
     "train": ["trl>=1.16", "tensorboard", "scipy", "scikit-learn"],
     "eval": ["sacrebleu", "rouge-score", "nltk", "scipy", "scikit-learn", "matplotlib", "krippendorff"],
     "app": ["gradio"],
+    "serve": ["fastapi", "uvicorn", "prometheus-client", "fsspec"],
     "cuda": ["mamba-ssm; sys_platform == 'linux'", "causal-conv1d; sys_platform == 'linux'"],
     "assemble": ["gguf", "h5py"],
     "remote": ["openai"],

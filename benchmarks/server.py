@@ -178,3 +178,7 @@ class Rss:
         (slope, _), covariance = np.polyfit(*np.array(half).T, 1, cov=True)
         margin = 1.96 * covariance[0, 0] ** 0.5
         return [round(float(value), 2) for value in (slope, slope - margin, slope + margin)]
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ from clips import write_clip
 from helpers import relative_error
 from transformers_empathav.chat.batching import Row, until
 from transformers_empathav.chat.conversation import Conversation
+from transformers_empathav.chat.roomy_layer import RoomyLayer
 from transformers_empathav.chat.shared_responder import SharedResponder
 from transformers_empathav.chat.taking_turns import Turns
 
@@ -57,7 +58,8 @@ def talk(responder, name, clips=(), turns=3):
     return [reply.response for reply in replies], conversation
 
 
-def test_rows_are_what_they_are_alone(shared, responder, tmp_path, logits):
+def test_rows_are_what_they_are_alone(shared, responder, tmp_path, logits, monkeypatch):
+    monkeypatch.setattr(RoomyLayer, "room", 3)
     make = {"seconds": 1, "fps": None, "audio_codec": "pcm_s16le"}
     clips = [write_clip(tmp_path / f"{hertz}.wav", frequency=hertz, **make) for hertz in (200, 900)]
     names = ("Ada", "Bartholomew the second", "C", "Dee of the long long name", "E")

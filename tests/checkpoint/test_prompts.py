@@ -107,8 +107,11 @@ def test_a_tokenizer_by_itself_takes_lists_of_text_parts(name):
         tokenizer.apply_chat_template([user("look", ("video", "a.mp4"))], tokenize=False)
 
 
-def test_a_chat_template_that_takes_parts_stays_as_it_is():
+EITHER = "{% for m in messages %}{{ m.content if m.content is string else m.content[0].text }}{% endfor %}"
+
+
+@pytest.mark.parametrize("template", [EITHER, chat_templates.PARTS, chat_templates.FIRST_PART])
+def test_a_chat_template_that_takes_parts_stays_as_it_is(template):
     tokenizer = tiny_processor().tokenizer
-    template = "{% for m in messages %}{{ m.content if m.content is string else m.content[0].text }}{% endfor %}"
     tokenizer.chat_template = template
     assert takes_parts(tokenizer) == template

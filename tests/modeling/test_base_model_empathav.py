@@ -5,11 +5,14 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from transformers import HubertConfig
 from transformers.quantizers.base import HfQuantizer
 from transformers.quantizers.quantizers_utils import should_convert_module
 
-from helpers import assistant, encode, frames, relative_error, short_labels, sound, user
-from transformers_empathav import EmpathAVForCausalLM
+from encoders import SAMPLES
+from helpers import assistant, encode, frames, relative_error, short_labels, sound, user, wake
+from transformers_empathav import EmpathAVForCausalLM, FaceEncoderConfig
+from transformers_empathav.testing.tiny import tiny_model
 
 
 PARTS = ("model.language_model", "model.extractor", "model.compressor", "lm_head")
@@ -41,6 +44,28 @@ def test_offloaded_parts_do_the_same(model, talk, tmp_path, offloaded, dtype):
     history = {name: talk[name] for name in ("history_input_ids", "history_attention_mask")}
     kept, expected = (one.compress(**history, memory=one.empty_memory(max_vectors=8)) for one in (parts, whole))
     assert torch.equal(kept.vectors, expected.vectors) and kept.fingerprint == expected.fingerprint
+
+
+@pytest.mark.parametrize("kind", ["whisper", "whisper on the sound alone", "samples", "residual face"])
+@torch.no_grad()
+def test_offloaded_encoders_do_the_same(processor, tmp_path, kind):
+    """Whichever way the encoders are run; the second clip is silent."""
+    options = {
+        "whisper on the sound alone": {"pad_audio": False},
+        "samples": {"audio_config": HubertConfig(**SAMPLES)},
+        "residual face": {"vision_config": FaceEncoderConfig(architecture="residual", module_channels=[4, 8])},
+    }
+    wake(tiny_model(processor, **options.get(kind, {}))).save_pretrained(tmp_path / "whole")
+    sounds, mask = torch.randn(2, *((4000,) if kind == "samples" else (8, 200))), torch.ones(2, 200).long()
+    mask = mask.repeat_interleave(20, dim=1) if kind == "samples" else mask
+    mask[0, -mask.shape[1] // 4 :], mask[1] = 0, 0
+    clips = {"input_features": sounds, "input_features_mask": mask, "pixel_values_videos": torch.rand(2, 3, 3, 64, 64)}
+    places = dict.fromkeys(PARTS, "cpu") | {"model.extractor": "disk"}
+    whole, parts = (
+        EmpathAVForCausalLM.from_pretrained(tmp_path / "whole", **kwargs)
+        for kwargs in ({}, {"device_map": places, "offload_folder": tmp_path / "offloaded"})
+    )
+    assert torch.equal(parts.get_av_features(**clips), whole.get_av_features(**clips))
 
 
 def test_an_offloaded_model_is_saved_whole(model, talk, tmp_path):

@@ -9,9 +9,11 @@ from safetensors.torch import load_file
 from clips import write_clip
 from helpers import load_recipe, short_labels, wake
 from transformers_empathav.checkpoint.trained_parts import load_part
+from transformers_empathav.data.speaker_splits import corpus_of
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
 from transformers_empathav.testing.tiny import tiny_model
 from transformers_empathav.training.arguments import ModelArguments, parse_groups
+from transformers_empathav.training.disturbance import Disturbance
 from transformers_empathav.training.extractor.arguments import ExtractorArguments
 from transformers_empathav.training.extractor.learner import ExtractorLearner
 
@@ -155,6 +157,16 @@ def test_the_configurations_are_understood(recipe):
         "rate_3e-4_one_epoch": {"learning_rate": 3e-4, "num_train_epochs": 1},
         "rate_3e-5": {"learning_rate": 3e-5},
     }
+
+
+def test_the_configuration_of_three_corpora_is_understood():
+    path = CONFIG.parent / "extractor_corpora_smollm2-135m.yaml"
+    arguments = parse_groups(ExtractorArguments, ["--config", str(path), "--split", "corpus", "--folds", "3"])
+    assert arguments.clips.corpora == ["ravdess_audio", "cremad_audio", "nemo_audio"]
+    assert arguments.held_out.group is corpus_of and not arguments.start.pad_audio
+    assert arguments.clips.disturbance == Disturbance(
+        bands=(4000.0, 5500.0, 5500.0, 8000.0), max_gain=8.0, max_tilt=2.0
+    )
 
 
 def test_disturbed_clips_are_judged_by_the_fold_that_did_not_train_on_them(recipe, place, capsys):

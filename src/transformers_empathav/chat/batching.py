@@ -20,6 +20,7 @@ from transformers import (
 
 from ..modeling.generation_empathav import CACHE
 from ..modeling.prompt_cache_empathav import PromptCache
+from .roomy_layer import RoomyLayer
 from .taking_turns import Turns
 
 
@@ -223,11 +224,11 @@ class Batch:
         self.rows, longest = rows, max(map(len, rows), default=0)
         self.cache, self.mask = DynamicCache(), None
         if rows:
-            for number, layers in enumerate(zip(*(held[id(row)] for row in rows))):
-                keys, values = (torch.cat([flush_right(part, longest) for part in parts]) for parts in zip(*layers))
-                self.cache.update(keys, values, number)
-            lengths = torch.tensor([len(row) for row in rows], device=keys.device)
-            self.mask = (torch.arange(longest, device=keys.device) >= longest - lengths[:, None]).long()
+            layers = zip(*(held[id(row)] for row in rows))
+            self.cache.layers = [RoomyLayer.of(*zip(*parts)) for parts in layers]
+            device = rows[0].sequence.device
+            lengths = torch.tensor([len(row) for row in rows], device=device)
+            self.mask = (torch.arange(longest, device=device) >= longest - lengths[:, None]).long()
         for row in left:
             row.leave(held[id(row)])
 
@@ -235,11 +236,6 @@ class Batch:
         """Keys and values of one row, without padding, layer by layer."""
         row = slice(place, place + 1)
         return [(layer.keys[row, :, -length:], layer.values[row, :, -length:]) for layer in self.cache.layers]
-
-
-def flush_right(part: torch.Tensor, length: int) -> torch.Tensor:
-    """Keys or values `(1, heads, tokens, width)`, padded on the left to `length` tokens."""
-    return pad(part, (0, 0, length - part.shape[2], 0))
 
 
 def processors(options: dict, prompt_length: int, ends: list[int], device) -> LogitsProcessorList:

@@ -66,7 +66,13 @@ class Visit:
 
     def __init__(self, responder: "Responder", limits: Limits | None = None, **generation):
         self.responder, self.limits, self.generation = responder, limits or Limits(), generation
+        self.session: str | None = None  # Gradio's name of it
         self.begin()
+
+    @property
+    def labels(self) -> list[str]:
+        """The emotions."""
+        return list(self.responder.model.config.emotion_labels)
 
     def begin(self):
         """Forgets everything."""

@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 RESPONSIBLE_USE = Path(__file__).with_name("responsible_use.md")
 WELCOME = (
     "# Empathetic conversation\n"
-    "A research program, **no therapist and no crisis help**. It guesses emotions and is often wrong. Nothing that "
-    "you say is kept after you leave, unless you save it. [Responsible use](#responsible-use)"
+    "A research program, **no therapist and no crisis help**. It guesses emotions and is often wrong. What you say is "
+    "forgotten within an hour after you leave; only you can save it. [Responsible use](#responsible-use)"
 )
 CSS = """
 .wrong { color: #b00020; font-weight: 600; } .dark .wrong { color: #ff8a80; }
@@ -68,11 +68,17 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
         `ImportError`: gradio is missing.
     """
     gr = import_gradio()
-    limits = limits or Limits()
+    limits, labels = limits or Limits(), responder.model.config.emotion_labels
     alone = {"concurrency_limit": 1, "concurrency_id": "checkpoint"}  # one visitor's turn at a time
     hidden = {"api_visibility": "private", "show_progress": "minimal"}
+
+    def leave(visit: Visit | None):
+        """Drops what Gradio remembers of a page that was closed: it has the values of all components."""
+        if visit is not None:
+            page.state_holder.session_data.pop(visit.session, None)
+
     with gr.Blocks(title="Empathetic conversation", analytics_enabled=False, delete_cache=(600, 600)) as page:
-        visit = gr.State(time_to_live=24 * 3600)  # made when the page is opened
+        visit = gr.State(time_to_live=24 * 3600, delete_callback=leave)  # made when the page is opened
         gr.Markdown(WELCOME)
         with gr.Row():
             with gr.Column(scale=3, min_width=320):
@@ -112,10 +118,13 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
                     y="probability",
                     color="emotion",
                     y_lim=[0, 1],
-                    height=320,
                     label="Emotions over time",
                     x_axis_format="d",
+                    elem_id="plot",
+                    color_map=show.colours(labels),
+                    colors_in_legend=[],  # Vega would cut it where the page is narrow
                 )
+                gr.HTML(show.legend(labels))
                 memory = gr.Markdown()
                 with gr.Accordion("Save, reopen, forget", open=True):
                     with gr.Row():
@@ -137,13 +146,18 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
             left = gr.Dropdown(show.choices(visit), value=[])
             text = show.status(f"Read as: {read}") if read else ""
             turns = len(visit.conversation.emotions)
-            lines = gr.LinePlot(show.over_time(visit) if turns else None, x_lim=[1, max(turns, 9)])
+            lines = gr.LinePlot(show.over_time(visit), x_lim=[1, max(turns, 9)])
             return [text, found, lines, show.memory(visit), left, show.help_lines(visit.safety)]
 
-        def whole(visit: Visit, text: str = "", note: str = "", wrong: bool = False) -> list:
-            """All of a turn: the conversation, the message box with `text`, a note, and what stands beside."""
-            ready = gr.Button(interactive=True)
-            return [visit, show.messages(visit), text, show.status(note, wrong), ready, *beside(visit)]
+        def whole(visit: Visit, note: str = "", wrong: bool = False, text: str | None = None) -> list:
+            """All of a turn: the conversation, the message box, a note, and what stands beside."""
+            box, ready = gr.skip() if text is None else text, gr.Button(interactive=True)
+            return [visit, show.messages(visit), box, show.status(note, wrong), ready, *beside(visit)]
+
+        def come(request: gr.Request) -> list:
+            visit = Visit(responder, limits, **generation)
+            visit.session = request.session_hash
+            return whole(visit)
 
         def answer(visit: Visit, text: str) -> Iterator[list]:
             written, same = "", [gr.skip()] * (len(sides) - 1)
@@ -155,11 +169,14 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
                         written += piece
                         shown = show.messages(visit, text, written)
                         lines = show.help_lines(visit.conversation.safety or visit.safety)
-                        yield [visit, shown, "", show.status("Writing …"), busy, *same, lines]
+                        yield [visit, shown, gr.skip(), show.status("Writing …"), busy, *same, lines]
             except (ValueError, OSError) as error:
-                yield whole(visit, text[: limits.characters], str(error), wrong=True)
+                yield whole(visit, str(error), wrong=True, text=text[: limits.characters])
+            except Exception:  # whoever talks can go on; whoever serves the page reads what it was
+                logger.exception("A turn on the page failed")
+                yield whole(visit, "The reply failed, and this turn is not kept: try again.", wrong=True, text=text)
             else:
-                yield whole(visit, "", "Stopped." if visit.stopped.is_set() else "")
+                yield whole(visit, "Stopped." if visit.stopped.is_set() else "")
 
         def listen(visit: Visit, path: str | None, text: str) -> list:
             if path is None:  # cleared
@@ -171,9 +188,10 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
             note = f"{Path(path).name} was heard: {heard.reading}. Correct the words, then send them."
             return [visit, None, text if text.strip() else heard.text, show.status(note), *beside(visit)[:2]]
 
-        def discard(visit: Visit) -> list:
+        def discard(visit: Visit, text: str) -> list:
+            words = "" if visit.heard is None else visit.heard.text
             visit.heard = None
-            return [visit, "", show.status("Discarded."), *beside(visit)[:2]]
+            return [visit, "" if text == words else text, show.status("Discarded."), *beside(visit)[:2]]
 
         def changed(action: Callable[[Visit], str]) -> Callable:
             """A change of the whole conversation, which says what it did or why it could not."""
@@ -190,7 +208,7 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
             if not turns:
                 raise ValueError("Nothing is chosen: choose the messages to forget.")
             visit.forget(turns)
-            return f"{len(turns)} messages are forgotten."
+            return f"Forgotten. {len(visit.conversation)} messages are remembered."
 
         def begin(visit: Visit) -> str:
             visit.begin()
@@ -203,7 +221,7 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
         def pack(visit: Visit) -> list:
             return [base64.b64encode(visit.pack()).decode(), show.status("Saved among your downloads.")]
 
-        page.load(lambda: whole(Visit(responder, limits, **generation)), None, turn, js=ROLES, **hidden)
+        page.load(come, None, turn, js=ROLES, **hidden)
         for event in (send.click, message.submit):
             event(answer, [visit, message], turn, **alone, **hidden).then(None, js=FOCUS)
         stop.click(lambda visit: visit.stop(), visit, queue=False, **hidden)
@@ -214,7 +232,7 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
         ):
             heard = [visit, source, message, status, reading, scores]
             event(listen, [visit, source, message], heard, **alone, **hidden).then(None, js=FOCUS)
-        drop.click(discard, visit, [visit, message, status, reading, scores], **hidden)
+        drop.click(discard, [visit, message], [visit, message, status, reading, scores], **hidden)
         forget.click(changed(forget_them), [visit, forgotten], turn, **alone, **hidden)
         for event in (new.click, chat.clear):
             event(changed(begin), visit, turn, **alone, **hidden)

@@ -1,6 +1,7 @@
 """What the web page shows of a visit. All that comes from outside is shown as text, never as HTML or Markdown."""
 
 import html
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .printable import printable
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from .visit import Visit
 
 WORDS_ALONE = "from the words alone"
+COLOURS = ("#c0392b", "#7f8c3a", "#8e44ad", "#e8a33d", "#7f8c8d", "#2e6da4", "#1f9e89")
 
 
 def as_text(text: str) -> str:
@@ -74,7 +76,21 @@ def over_time(visit: "Visit"):
         for turn, felt in enumerate(visit.conversation.emotions, 1)
         for emotion, score in felt["scores"].items()
     ]
+    if not rows:  # Gradio's plot draws no lines later where it began without any
+        rows = [{"turn": 1, "emotion": emotion, "probability": float("nan")} for emotion in visit.labels]
     return pandas.DataFrame(rows)
+
+
+def colours(labels: Sequence[str]) -> dict[str, str]:
+    """The colour of each emotion."""
+    return {label: COLOURS[number % len(COLOURS)] for number, label in enumerate(labels)}
+
+
+def legend(labels: Sequence[str]) -> str:
+    """Which line is which emotion, as HTML."""
+    found = colours(labels).items()
+    marks = (f'<span style="color: {colour}">■</span>&nbsp;{as_text(label)}' for label, colour in found)
+    return " &ensp; ".join(marks)
 
 
 def memory(visit: "Visit") -> str:

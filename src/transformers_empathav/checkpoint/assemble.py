@@ -155,7 +155,9 @@ def assemble(
         to_saved_dtype(model).save_pretrained(target)
         processor.save_pretrained(target)
         say("Trying what was saved ...")
-        probe(target, with_weights_of(model, llm), say)
+        bare = with_weights_of(model, llm)
+        del model  # it may be large, and comes back from disk
+        probe(target, bare, say)
         if asr is not None:
             for part in asr:
                 part.save_pretrained(target / ASR_FOLDER)

@@ -101,17 +101,19 @@ def memory_frame(processor: EmpathAVProcessor) -> tuple[list[int], list[int]]:
 
 def takes_parts(tokenizer: PreTrainedTokenizerBase) -> str:
     """
-    The tokenizer's chat template, made to take content that is a list of text parts, if it does not.
+    The tokenizer's chat template, made to take content that is a list of text parts, if it reads strings alone.
 
     The pipeline "text-generation" and servers call the tokenizer alone, with such lists.
     """
-    template, chats = tokenizer.chat_template, (SENTINEL, [{"type": "text", "text": SENTINEL}])
+    template = tokenizer.chat_template
     if not isinstance(template, str):  # several, by name
         return template
-    try:
-        as_text, as_parts = (
-            tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False) for content in chats
-        )
-    except (TemplateError, TypeError):
-        as_text, as_parts = SENTINEL, None
-    return template if as_parts == as_text else JOIN_PARTS + template
+
+    def written(content) -> str:
+        try:
+            return tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+        except (TemplateError, TypeError):
+            return ""
+
+    as_text, as_parts = written(SENTINEL), written([{"type": "text", "text": SENTINEL}])
+    return JOIN_PARTS + template if SENTINEL in as_text and as_parts != as_text else template

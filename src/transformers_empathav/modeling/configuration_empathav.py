@@ -101,7 +101,8 @@ class EmpathAVConfig(PreTrainedConfig):
             gives 50 tokens per second.
         pad_audio (`bool`, *optional*, defaults to `True`):
             Whether Whisper reads a clip in its window of 30 s, filled up with silence, as it was trained. Otherwise it
-            reads the sound alone, which takes a fraction of the time. An extractor is trained with one or the other.
+            reads the voice alone, without silence before and after it, which takes a fraction of the time. An
+            extractor is trained with one or the other.
         num_query_tokens (`int`, *optional*, defaults to 8):
             Number of emotion vectors per clip.
         memory_tokens_per_utterance (`int`, *optional*, defaults to 4):

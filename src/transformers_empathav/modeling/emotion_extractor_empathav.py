@@ -11,6 +11,7 @@ from .configuration_empathav import EmpathAVConfig, FaceEncoderConfig
 from .face_encoder_empathav import FaceEncoder
 from .layers_empathav import EmbeddingProjection, LayerMix, LayerStatistics, sinusoids
 from .precision_empathav import KeepsFloat32
+from .voice_span_empathav import voice_alone
 
 
 # Index into `source_embedding`: which stream a token of the Q-Former's input comes from.
@@ -116,9 +117,9 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
                 Output of the feature extractor.
             input_features_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*):
                 1 where a frame is not padding. Whisper encodes its whole window of 30 s, or, where `config.pad_audio`
-                is false, the sound of each clip by itself; its tokens are then cut to the longest sound. Other
-                encoders read each sound without its padding. Either way the features of a clip do not depend on the
-                rest of the batch.
+                is false, the voice of each clip by itself ([`voice_alone`]); its tokens are then cut to the longest
+                sound. Other encoders read each sound without its padding. Either way the features of a clip do not
+                depend on the rest of the batch.
 
         Returns:
             `torch.Tensor` of shape `(clips, layers, tokens, width)`: hidden states of all layers.
@@ -128,6 +129,8 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
     def hear(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """As `encode_audio`, with a mask over the tokens, or over frames of the same duration."""
         if mask is not None and self.config.audio_config.model_type == "whisper":
+            if not self.config.pad_audio:
+                inputs, mask = voice_alone(inputs, mask)
             frames = heard_frames(mask)
             if self.config.pad_audio:
                 states = self._run_tower(self.audio_tower, inputs, all_layers=True)[:, :, : frames // 2]
@@ -139,7 +142,8 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
         # One by one, without padding: many encoders hear it, with an attention mask or without.
         tokens, heard = [], []
         for sound, real in zip(inputs, mask.to(inputs.device).bool()):
-            states = self.queries.weight.new_zeros(len(self.audio_mix.logits), 1, self.config.audio_config.hidden_size)
+            nothing = (len(self.audio_mix.logits), 1, self.config.audio_config.hidden_size)
+            states = torch.zeros(nothing, dtype=self.queries.weight.dtype, device=inputs.device)
             if real.any():
                 (states,) = self._run_tower(self.audio_tower, sound[real][None], all_layers=True)
             tokens.append(states.transpose(0, 1))
@@ -269,7 +273,7 @@ class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
 def whisper_layers(tower: WhisperEncoder, input_features: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """All hidden states of Whisper's encoder for sound of any length. Its own `forward` takes full windows alone."""
     hidden = nn.functional.gelu(tower.conv2(nn.functional.gelu(tower.conv1(input_features)))).transpose(1, 2)
-    layers = [hidden + tower.embed_positions.weight[: hidden.shape[1]]]
+    layers = [hidden + tower.embed_positions(torch.arange(hidden.shape[1], device=hidden.device))]
     for layer in tower.layers:
         layers.append(layer(layers[-1], None))
     return (*layers[:-1], tower.layer_norm(layers[-1]))

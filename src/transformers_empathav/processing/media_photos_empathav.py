@@ -65,7 +65,7 @@ def _read(source, file):
     source.check(image.width * image.height, "pixels", "max_pixels")
     if image.format in ("JPEG", "MPO"):  # a progressive one may go over all its pixels again and again
         file.seek(0)
-        if (scans := len(_SCAN.findall(file.read()))) > _MOST_SCANS:
+        if (scans := len(_SCAN.findall(file.read(source.size)))) > _MOST_SCANS:
             raise source.error(f"it has {scans} scans, and no camera writes more than {_MOST_SCANS}; save it anew.")
     if image.format not in ("MPO", "TIFF") and (count := getattr(image, "n_frames", 1)) > 1:
         source.warn(f"it moves, but only the first of its {count} pictures is read; convert it to mp4 to read all.")

@@ -181,7 +181,7 @@ def open_media(source, file):
         return
     samples = count_samples(file, 0, source.size)
     file.seek(0)
-    if samples > source.size / source.limits.min_share:  # more than even a file has of which the end is missing
+    if samples * source.limits.min_share > source.size:  # more than even a file has of which the end is missing
         raise source.error(f"its index lists {samples} samples in {source.size} bytes; copy or record it again.")
     options = {"format_whitelist": f"{_VIDEO_FORMATS},{_AUDIO_FORMATS}", "protocol_whitelist": "none"}
     options |= decoding_options(source.limits)

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from ..modeling.emotion_extractor_empathav import AudioVisualEmotionExtractor
+from ..modeling.voice_span_empathav import MARGIN, QUIET, SMOOTH
 from ..processing.media_empathav import Clip, MediaError, encode_clips
 from ..processing.messages_empathav import MediaPart, parse_message
 from ..processing.processing_empathav import EmpathAVProcessor
@@ -204,7 +205,9 @@ class FeatureCache:
             "num_frames": processor.num_frames,
             "window_seconds": processor.window_seconds,
             "face_cascade": processor.face_cascade,
-            **({} if extractor.config.pad_audio else {"pad_audio": False}),  # so that older entries keep their names
+            **(
+                {} if extractor.config.pad_audio else {"pad_audio": [QUIET, SMOOTH, MARGIN]}
+            ),  # so that older entries keep their names
             "towers": [extractor.audio_tower.config.to_dict(), extractor.vision_tower.config.to_dict()],
         }
         key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())

@@ -115,7 +115,7 @@ class StartArguments:
     extractor: str | None = field(default=None, metadata={"help": "Trained extractor to go on with; else begun anew."})
     pad_audio: bool = field(
         default=True,
-        metadata={"help": "Whether Whisper reads clips in its window of 30 s, or the sound alone, which is quicker."},
+        metadata={"help": "Whether Whisper reads clips in its window of 30 s, or the voice alone, which is quicker."},
     )
     word_steps: int = field(
         default=0,
