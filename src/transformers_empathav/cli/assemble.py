@@ -22,7 +22,10 @@ def assemble(
         Path | None, typer.Option(help="Trained parts to lay over; for the preset alone, the repository's.")
     ] = None,
     adapter: Annotated[Path | None, typer.Option(help="PEFT adapter of this checkpoint, to merge in.")] = None,
-    face_detector: Annotated[str | None, typer.Option(help="haar or retinaface, in place of the preset's.")] = None,
+    face_detector: Annotated[
+        str | None,
+        typer.Option("--face_detector", help="haar, or retinaface, which finds turned faces too."),
+    ] = None,
 ):
     """Make a checkpoint directory out of pretrained parts."""
     from ..checkpoint.assemble import assemble as make
