@@ -8,6 +8,7 @@ messages as it sent. `--clips DIRECTORY` mixes clips with text. The last line is
 
 import base64
 import json
+import os
 import random
 import re
 import subprocess
@@ -20,6 +21,8 @@ from time import monotonic
 
 import numpy as np
 import openai
+from rich.console import Console
+from rich.table import Table
 
 
 WORDS = "I you we lost found home work friend mother rain long day night happy tired angry story tell never".split()
@@ -37,24 +40,29 @@ def main():
     parser.add_argument("--known", type=int, default=256, help="MiB of known beginnings; full before half the time.")
     options = parser.parse_args()
     command = [sys.executable, "-m", "transformers_empathav.cli", "serve", options.checkpoint, "--port", "0"]
-    command += ["--name", "model", "--known", str(options.known)]
+    command += ["--name", "model", "--known", str(options.known), "--timeout", "3600"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     try:
         url = next(found[1] for line in process.stderr if (found := re.search(r"running on (http\S+)", line)))
         threading.Thread(target=lambda: list(process.stderr), daemon=True).start()
-        print(json.dumps(measure(options, f"{url}/v1", process.pid)))
+        figures = measure(options, f"{url}/v1", process.pid)
     finally:
         process.terminate()
         process.wait(60)
+    table = Table("figure", "value", title=f"{options.clients} conversations at once")
+    for name, value in figures.items():
+        table.add_row(name, str(value))
+    Console().print(table)
+    print(json.dumps(figures))
 
 
 def measure(options, url: str, pid: int) -> dict:
     clips = sorted(path for path in options.clips.rglob("*") if path.is_file()) if options.clips else []
     clients = [Client(url, seed, options.max_tokens, clips) for seed in range(options.clients)]
     clients[0].turn()  # the first reply of a process is slow
-    one = run([Client(url, -1, options.max_tokens, clips)], options.seconds / 5)
+    one, one_cpu = run([Client(url, -1, options.max_tokens, clips)], options.seconds / 5, pid)
     rss = Rss(pid)
-    many = run(clients, options.seconds)
+    many, many_cpu = run(clients, options.seconds, pid)
     slope = rss.stop()
     fresh, resent, short = long_history(Client(url, -2, options.max_tokens, []), options.turns, url)
     first = [second for client in clients for second in client.first]
@@ -65,6 +73,7 @@ def measure(options, url: str, pid: int) -> dict:
         "tokens_per_s": round(many, 2),
         "sequential_tokens_per_s": round(one, 2),
         "vs_sequential": round(many / one, 2),
+        "vs_sequential_cpu": round(many_cpu / one_cpu, 2),
         "ttft_p50_s": round(median(first), 3),
         "ttft_p95_s": round(quantiles(first, n=20)[-1], 3),
         "rss_slope_mb_per_min": slope,
@@ -125,15 +134,22 @@ class Client:
                 self.messages = []
 
 
-def run(clients: list[Client], seconds: float) -> float:
-    """Tokens per second of clients that talk at once."""
-    started, before = monotonic(), sum(client.tokens for client in clients)
+def run(clients: list[Client], seconds: float, pid: int) -> tuple[float, float]:
+    """Tokens per second of clients that talk at once, and per second of the server's processor time."""
+    started, cpu, before = monotonic(), processor_time(pid), sum(client.tokens for client in clients)
     threads = [threading.Thread(target=client.talk, args=(started + seconds,)) for client in clients]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return (sum(client.tokens for client in clients) - before) / (monotonic() - started)
+    tokens = sum(client.tokens for client in clients) - before
+    return tokens / (monotonic() - started), tokens / (processor_time(pid) - cpu)
+
+
+def processor_time(pid: int) -> float:
+    """Seconds of processor time that a process has used: what else runs on the machine does not count."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def long_history(client: Client, turns: int, url: str) -> tuple[float, float, float]:

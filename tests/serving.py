@@ -1,4 +1,4 @@
-"""A server of `empathav serve` in a process of its own."""
+"""A server of `empathav serve` in a process of its own, and what clients say to it."""
 
 import os
 import re
@@ -6,10 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
 import openai
+
+
+SECRET = "xylophone"  # said by a visitor, and never to be found in a log
 
 
 class Served:
@@ -62,3 +66,31 @@ def served(checkpoint: Path, *options: str, key: str | None = None):
         except subprocess.TimeoutExpired:
             process.kill()
         process.stdout.close()
+
+
+def user(content) -> dict:
+    return {"role": "user", "content": content}
+
+
+def ask(client, *messages, **options):
+    options = {"model": "tiny", "max_tokens": 8, **options}
+    return client.chat.completions.create(messages=list(messages), **options)
+
+
+def extra(answer) -> dict:
+    return answer.model_extra["empathav"]
+
+
+def figures(server) -> dict[str, float]:
+    lines = urllib.request.urlopen(f"{server.url}/metrics").read().decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+def talk(client, name, turns, **options):
+    """A client that resends all; its messages and the answers."""
+    messages, answers = [], []
+    for turn in range(turns):
+        messages.append(user(f"{name} says a line {turn}"))
+        answers.append(ask(client, *messages, **options))
+        messages.append(answers[-1].choices[0].message.model_dump())
+    return messages, answers

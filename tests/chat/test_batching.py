@@ -115,17 +115,29 @@ def test_a_reply_that_is_stopped_leaves_the_others(shared, responder):
     assert not shared.batch.rows and not shared.batch.joining
 
 
-def test_an_error_reaches_those_whose_reply_it_ends(shared, monkeypatch):
-    def broken(self):
+@pytest.mark.parametrize("part", ["_step", "_seat", "_held"])
+def test_an_error_reaches_those_whose_reply_it_ends(part, shared, monkeypatch):
+    def broken(*args):
         raise RuntimeError("broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(shared.batch), "_step", broken)
+        patch.setattr(type(shared.batch), part, broken)
         conversation = Conversation(shared)
         with pytest.raises(RuntimeError, match="could not be written"):
             conversation.say("Hello", max_new_tokens=4)
         assert len(conversation) == 0
     assert conversation.say("Hello", max_new_tokens=4).response
+
+
+def test_a_closed_batch_lets_nobody_wait(responder):
+    shared = SharedResponder(responder.model.config._name_or_path, device="cpu")
+    stream = Conversation(shared).stream("Tell me a long story", max_new_tokens=400)
+    next(stream)
+    shared.close()
+    with pytest.raises(RuntimeError, match="could not be written"):
+        list(stream)
+    with pytest.raises(RuntimeError, match="closed"):
+        Conversation(shared).say("Hello")
 
 
 def test_sampling_is_each_rows_own(shared):
@@ -182,3 +194,14 @@ def test_turns_are_given_in_order():
     for thread in threads:
         thread.join()
     assert order == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["encode_history", "apply_chat_template"])
+def test_the_tokenizer_is_used_by_one_thread_at_a_time(shared, name):
+    message = {"role": "user", "content": "Hello"}
+    thread = threading.Thread(target=getattr(shared.processor, name), args=([message],))
+    with shared.turns:
+        thread.start()
+        while not shared.turns._waiting:
+            assert thread.is_alive()
+    thread.join()

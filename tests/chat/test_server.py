@@ -16,10 +16,7 @@ from transformers_empathav.chat.conversation import Conversation
 
 pytest.importorskip("fastapi", reason="the server needs the extra serve")
 pytest.importorskip("prometheus_client", reason="the server needs the extra serve")
-from serving import served  # noqa: E402
-
-
-SECRET = "xylophone"  # said by a visitor, and never to be found in a log
+from serving import SECRET, ask, extra, figures, served, talk, user  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -53,26 +50,8 @@ def film(tmp_path_factory) -> bytes:
     return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", seconds=1).read_bytes()
 
 
-def user(content) -> dict:
-    return {"role": "user", "content": content}
-
-
 def uri(kind: str, data: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def ask(client, *messages, **options):
-    options = {"model": "tiny", "max_tokens": 8, **options}
-    return client.chat.completions.create(messages=list(messages), **options)
-
-
-def extra(answer) -> dict:
-    return answer.model_extra["empathav"]
-
-
-def figures(server) -> dict[str, float]:
-    lines = urllib.request.urlopen(f"{server.url}/metrics").read().decode().splitlines()
-    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
 
 def test_it_answers_as_a_conversation_in_this_process(client, responder):
@@ -136,16 +115,6 @@ def test_a_stop_ends_the_answer(client):
     answer = ask(client, user("Hello"), max_completion_tokens=30, stop=whole[8:10])
     assert answer.choices[0].message.content == whole[: whole.find(whole[8:10])].rstrip()
     assert answer.choices[0].finish_reason == "stop" and answer.usage.completion_tokens < 30
-
-
-def talk(client, name, turns, **options):
-    """A client that resends all; its messages and the answers."""
-    messages, answers = [], []
-    for turn in range(turns):
-        messages.append(user(f"{name} says a line {turn}"))
-        answers.append(ask(client, *messages, **options))
-        messages.append(answers[-1].choices[0].message.model_dump())
-    return messages, answers
 
 
 def test_who_resends_all_pays_for_what_is_new(client, server):
@@ -284,51 +253,3 @@ def test_models_and_health(client, server):
     assert json.loads(urllib.request.urlopen(f"{server.url}/health").read()) == {"status": "ok"}
     with pytest.raises(openai.NotFoundError):
         client.embeddings.create(model="tiny", input="x")
-
-
-def test_limits_keys_and_a_store_that_outlives_the_process(checkpoint, tmp_path):
-    options = ("--name", "tiny", "--store", str(tmp_path / "store"))
-    limits = ("--max-body", "1", "--concurrency", "1", "--queue", "0", "--allow-urls")
-    with served(checkpoint, *options, *limits, key="the key") as server:
-        client = server.client("the key")
-        for wrong in ("a key", "the keys", "the ke"):
-            with pytest.raises(openai.AuthenticationError) as refused:
-                ask(server.client(wrong), user("Hello"))
-            assert refused.value.code == "invalid_api_key"
-        for size in (2 * 2**20, 40 * 2**20):
-            with pytest.raises(openai.APIStatusError) as refused:
-                ask(client, user("x" * size))
-            assert refused.value.status_code == 413 and "larger than" in refused.value.message
-        for url in (
-            "http://127.0.0.1:1/x",
-            "http://localhost/x",
-            "http://[::1]/x",
-            "http://10.0.0.1/",
-            "http://127.1/",
-        ):
-            with pytest.raises(openai.BadRequestError, match="private|could not be"):
-                ask(client, user([{"type": "video_url", "video_url": {"url": url}}]))
-        messages, _ = talk(client, "Ada", 5)
-        messages.append(user("Go on and on"))
-        stream = iter(ask(client, *messages, stream=True, max_tokens=1200, temperature=2.0, seed=1))
-        text = next(stream).choices[0].delta.content
-        with pytest.raises(openai.RateLimitError) as refused:
-            ask(client, user("Hello"))
-        assert int(refused.value.response.headers["Retry-After"]) > 0
-        server.terminate()  # in the middle of a stream, which goes on to its end
-        pieces = list(stream)
-        assert pieces[-1].choices[0].finish_reason and len(pieces) > 5
-        text += "".join(piece.choices[0].delta.content or "" for piece in pieces)
-        assert "Traceback" not in server.ended()
-        with pytest.raises(openai.APIConnectionError):
-            ask(client, user("Hello"))
-    messages += [{"role": "assistant", "content": text}, user("Well?")]
-    with served(checkpoint, *options) as server:
-        client = server.client()
-        answer = ask(client, *messages)
-        read = figures(server)
-        assert read['empathav_messages_total{of="known"}'] == 12 and read['empathav_messages_total{of="read"}'] == 0
-    with served(checkpoint, "--name", "tiny") as server:
-        fresh = ask(server.client(), *messages)
-        assert figures(server)['empathav_messages_total{of="read"}'] == 12
-        assert extra(fresh)["memory"]["utterances"] == extra(answer)["memory"]["utterances"] == 14

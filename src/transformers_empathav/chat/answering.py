@@ -78,13 +78,11 @@ class Answerer:
         if conversation is None:
             conversation = Conversation(self.responder, system=system)
         for start in range(known, len(history), READ_AT_ONCE):
-            go_on()
-            self._add(conversation, history[start : start + READ_AT_ONCE])
+            self._add(conversation, history[start : start + READ_AT_ONCE], go_on)
         if known < len(history):
             self.beginnings.keep(keys[-1], conversation)
             conversation = conversation.fork()
-        go_on()
-        return Begun(conversation, keys[-1], asked, self._hear(asked), known, len(history))
+        return Begun(conversation, keys[-1], asked, self._hear(asked, go_on), known, len(history))
 
     def stream(self, begun: Begun, **generation) -> Iterator[str | Reply]:
         """
@@ -117,9 +115,9 @@ class Answerer:
                     check_address(clip.source, turn.name, self.allow_urls)
         return turns
 
-    def _add(self, conversation: Conversation, turns: Sequence[Turn]):
+    def _add(self, conversation: Conversation, turns: Sequence[Turn], go_on: Callable[[], None]):
         """Messages that were said before, with what is heard in their clips."""
-        heard = [self._hear(turn) for turn in turns]
+        heard = [self._hear(turn, go_on) for turn in turns]
         said = []
         for turn, found in zip(turns, heard):
             message = {"role": turn.role, "content": turn.text or (found.text if found else "")}
@@ -128,7 +126,8 @@ class Answerer:
         for message, found in zip(reversed(conversation.tail), reversed(heard)):
             message.vectors = found.vectors if found else None
 
-    def _hear(self, turn: Turn) -> Heard | None:
+    def _hear(self, turn: Turn, go_on: Callable[[], None]) -> Heard | None:
+        go_on()
         if not turn.clips:
             return None
         windows = [self._load(clip) for clip in turn.clips]

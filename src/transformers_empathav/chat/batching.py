@@ -115,6 +115,9 @@ class Batch:
         self.rows: list[Row] = []
         self.joining: list[Row] = []
         self.cache, self.mask = DynamicCache(), None
+        # Without any padding transformers leaves the mask out and has torch group the heads. On a CPU that takes twice
+        # the time: a column of padding before the longest row keeps the mask.
+        self.margin = 1 if model.device.type == "cpu" else 0
         self._changed, self._closed = threading.Condition(), False
         self._thread = threading.Thread(target=self._write, daemon=True, name="batch")
         self._thread.start()
@@ -142,6 +145,8 @@ class Batch:
                 row.leave()
         if not row.ended:
             with self._changed:
+                if self._closed:
+                    raise RuntimeError("The batch was closed.")
                 self.joining.append(row)
                 self._changed.notify()
         try:
@@ -180,25 +185,24 @@ class Batch:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self.rows or self.joining or self._closed)
-                if self._closed:
-                    break
-            try:
-                with self.turns:
-                    self._step()
-            except BaseException as error:  # goes to those who wait for the rows
-                self._fail(error)
-        self._fail(RuntimeError("The batch was closed."))
-
-    def _fail(self, error: BaseException):
-        with self._changed:
-            rows, self.rows, self.joining = [*self.rows, *self.joining], [], []
-        for row in rows:
-            row.finish(error)
+                joining, self.joining = self.joining, []
+            rows, error = [*self.rows, *joining], RuntimeError("The batch was closed.")
+            with self.turns:
+                try:
+                    if not self._closed:
+                        self._step(joining)
+                        continue
+                except BaseException as fault:  # goes to those who wait for the rows
+                    error = fault
+                self.rows = []
+                for row in rows:
+                    if not row.done.is_set():
+                        row.finish(error)
+            if self._closed:
+                return
 
     @torch.no_grad()
-    def _step(self):
-        with self._changed:
-            joining, self.joining = self.joining, []
+    def _step(self, joining: list[Row]):
         self._seat([row for row in (*self.rows, *joining) if not row.stopped], joining)
         if not self.rows:
             return
@@ -221,11 +225,11 @@ class Batch:
         held = {id(row): self._held(place, len(row)) for place, row in enumerate(self.rows)}
         held |= {id(row): [(layer.keys, layer.values) for layer in row.cache.cache.layers] for row in joining}
         left = [row for row in (*self.rows, *joining) if row not in rows]
-        self.rows, longest = rows, max(map(len, rows), default=0)
+        self.rows, longest = rows, max(map(len, rows), default=0) + self.margin
         self.cache, self.mask = DynamicCache(), None
         if rows:
             layers = zip(*(held[id(row)] for row in rows))
-            self.cache.layers = [RoomyLayer.of(*zip(*parts)) for parts in layers]
+            self.cache.layers = [RoomyLayer.of(*zip(*parts), longest) for parts in layers]
             device = rows[0].sequence.device
             lengths = torch.tensor([len(row) for row in rows], device=device)
             self.mask = (torch.arange(longest, device=device) >= longest - lengths[:, None]).long()

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 from .answering import Answerer, Begun
+from .reply import Reply
 from .server_schema import ChatRequest
 
 
@@ -76,35 +77,38 @@ class Exchange:
             self._go_on()
             self.begun = self.answerer.begin(self.body.messages, self._go_on)
         except BaseException as error:
-            self._post(error)
-            self._end(self.body.n)
+            self._end(self.body.n, error)
             return
         for choice in range(1, self.body.n):
             pool.submit(self._write, choice, self.begun)
         self._write(0, self.begun)
 
     def _write(self, choice: int, begun: Begun):
-        stream = self.answerer.stream(begun, **self.body.generation(choice))
+        stream, last = self.answerer.stream(begun, **self.body.generation(choice)), None
         try:
             for piece in stream:
-                self._post((choice, piece))
                 self._go_on()
+                if isinstance(piece, Reply):
+                    last = (choice, piece)
+                else:
+                    self._post((choice, piece))
         except BaseException as error:
-            self._post(error)
-        finally:
-            stream.close()
-            self._end(1)
+            last = error
+        stream.close()
+        self._end(1, last)
 
     def _go_on(self):
         if self._cancelled.is_set():
             raise Cancelled
 
-    def _end(self, count: int):
+    def _end(self, count: int, event):
+        """So many replies have ended. Who hears of it may ask again at once, so it is counted first."""
         with self._lock:
             self._left -= count
             last = not self._left
         if last:
             self.finished()
+        self._post(event)
 
     def _post(self, event):
         try:

@@ -13,11 +13,11 @@ class RoomyLayer(DynamicLayer):
     room = 64  # tokens
 
     @classmethod
-    def of(cls, keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> "RoomyLayer":
-        """A batch of rows, each `(1, heads, tokens, width)`, padded on the left."""
+    def of(cls, keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor], length: int) -> "RoomyLayer":
+        """A batch of rows, each `(1, heads, tokens, width)`, padded on the left to `length` tokens."""
         layer = cls()
         layer.lazy_initialization(keys[0], values[0])
-        layer.places = roomy(keys, cls.room), roomy(values, cls.room)
+        layer.places = roomy(keys, length, cls.room), roomy(values, length, cls.room)
         layer.keys, layer.values = (place[:, :, : -cls.room] for place in layer.places)
         return layer
 
@@ -31,9 +31,8 @@ class RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
 
-def roomy(parts: Sequence[torch.Tensor], room: int) -> torch.Tensor:
+def roomy(parts: Sequence[torch.Tensor], length: int, room: int) -> torch.Tensor:
     """Rows of different length as one tensor, padded on the left, with room for more tokens on the right."""
-    length = max(part.shape[2] for part in parts)
     whole = parts[0].new_zeros(len(parts), parts[0].shape[1], length + room, parts[0].shape[3])
     for row, part in enumerate(parts):
         whole[row, :, length - part.shape[2] : length] = part[0]

@@ -11,6 +11,11 @@ from .taking_turns import Turns
 from .writing import write
 
 
+MODEL_CALLS = ("get_av_features", "predict_emotion", "compress")
+# They set the padding of the tokenizer, which fails while another thread uses it.
+TOKENIZING_CALLS = ("apply_chat_template", "encode_history")
+
+
 class SharedResponder(Responder):
     """
     A [`Responder`] that many threads may use, each for its own [`Conversation`]. Replies are written in one batch; all
@@ -22,8 +27,9 @@ class SharedResponder(Responder):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.turns = Turns()
-        for name in ("get_av_features", "predict_emotion", "compress"):
-            setattr(self.model, name, in_turn(self.turns, getattr(self.model, name)))
+        for part, names in ((self.model, MODEL_CALLS), (self.processor, TOKENIZING_CALLS)):
+            for name in names:
+                setattr(part, name, in_turn(self.turns, getattr(part, name)))
         self.batch = Batch(self.model, self.turns)
 
     def hear(self, clips: Sequence, transcribe: bool = True, limits: MediaLimits | None = None) -> Heard:
