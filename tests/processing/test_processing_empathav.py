@@ -10,6 +10,7 @@ from transformers import AutoProcessor
 from transformers.utils import hub
 
 from clips import write_clip
+from faces import write_detector
 from helpers import assistant, encode, frames, sound, user
 from transformers_empathav import EmpathAVProcessor, MediaError, MediaLimits
 from transformers_empathav.testing.tiny import tiny_processor
@@ -334,15 +335,28 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
     assert EmpathAVProcessor.from_pretrained(tmp_path, recent_turns=7).recent_turns == 7
 
 
-def test_the_cascade_travels_with_the_processor(tmp_path):
+@pytest.mark.parametrize("kind", ["cascade", "detector"])
+def test_what_finds_faces_travels_with_the_processor(kind, tmp_path):
+    (file := tmp_path / "faces.any").write_text("faces")
+    processor = tiny_processor()
+    getattr(processor, f"use_face_{kind}")(file)
+    for folder in ("one", "two", "two"):
+        processor.save_pretrained(tmp_path / folder)
+        assert (tmp_path / folder / "faces.any").read_text() == "faces"
+        processor = EmpathAVProcessor.from_pretrained(tmp_path / folder)
+        assert {processor.face_cascade, processor.face_detector} == {"faces.any", None}
+        assert getattr(processor, f"face_{kind}") == "faces.any"
+
+
+def test_the_detector_takes_the_place_of_the_cascade(tmp_path):
     (cascade := tmp_path / "faces.xml").write_text("<cascade/>")
     processor = tiny_processor()
     processor.use_face_cascade(cascade)
-    for folder in ("one", "two", "two"):
-        processor.save_pretrained(tmp_path / folder)
-        assert (tmp_path / folder / "faces.xml").read_text() == "<cascade/>"
-        processor = EmpathAVProcessor.from_pretrained(tmp_path / folder)
-        assert processor.face_cascade == "faces.xml"
+    processor.use_face_detector(write_detector(tmp_path / "faces.safetensors"))
+    processor.save_pretrained(tmp_path / "one")
+    assert not (tmp_path / "one" / "faces.xml").exists()
+    (clip,) = EmpathAVProcessor.from_pretrained(tmp_path / "one").load_clip(frames(1, size=256)[:, :, :250])
+    assert clip.face and clip.face.cut and clip.frames.shape[1:] == (221, 221, 3)
 
 
 def test_the_cascade_is_pushed_too(tmp_path, monkeypatch):

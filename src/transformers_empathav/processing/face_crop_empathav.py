@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import dataclass
 
 import numpy as np
 from transformers.utils import logging
@@ -16,6 +17,23 @@ _SMALLEST = 0.08  # smallest face searched for, as a fraction of the frame's sho
 _SEARCH = threading.Lock()  # a cascade keeps the frame that it searches, so only one thread may use it
 
 
+@dataclass(frozen=True)
+class Faces:
+    """
+    Who was found in the frames of a clip. False where nobody was.
+
+    Args:
+        people (`int`): How many faces half of the frames with any show, or more; a cascade says 1 or 0.
+        cut (`bool`): Whether the face that is cropped reaches to the edge of the frame; a cascade does not know.
+    """
+
+    people: int
+    cut: bool = False
+
+    def __bool__(self):
+        return self.people > 0
+
+
 class FaceCropper:
     """
     Crops the frames of a clip to the face in them, found by a Haar cascade (Viola and Jones, 2001).
@@ -25,7 +43,7 @@ class FaceCropper:
     not installed, which is logged once.
 
     Args:
-        cascade_path (`str` or `os.PathLike`): OpenCV's `haarcascade_frontalface_default.xml`, or another cascade.
+        path (`str` or `os.PathLike`): OpenCV's `haarcascade_frontalface_default.xml`, or another cascade.
         margin (`float`, *optional*, defaults to 0.1):
             Margin on each side of the box, as a fraction of its longer side.
 
@@ -33,9 +51,15 @@ class FaceCropper:
         `MissingMediaError`: On the first call, if there is no such file.
     """
 
-    def __init__(self, cascade_path, margin=0.1):
-        self.cascade_path, self.margin = os.fspath(cascade_path), margin
+    def __init__(self, path, margin=0.1):
+        self.path, self.margin = os.fspath(path), margin
         self._cascade = None
+
+    @property
+    def version(self):
+        """OpenCV's version, on which the crops depend; `None` where it is not installed."""
+        cv2 = opencv()
+        return cv2 and cv2.__version__
 
     def __call__(self, frames):
         """
@@ -58,13 +82,13 @@ class FaceCropper:
             frames (`np.ndarray` of shape `(frames, height, width, 3)`): RGB, uint8.
 
         Returns:
-            `tuple[np.ndarray, bool | None]`: what a call returns, and whether a face was found; `None` without OpenCV.
+            `tuple[np.ndarray, Faces | None]`: what a call returns, and who was found; `None` without OpenCV.
         """
         box = self.find(frames)
         if box is None:
-            return frames, False if opencv() else None
+            return frames, Faces(0) if opencv() else None
         top, left, side = square_around(box, frames.shape[1:3], self.margin)
-        return frames[:, top : top + side, left : left + side], True
+        return frames[:, top : top + side, left : left + side], Faces(1)
 
     def find(self, frames):
         """
@@ -90,11 +114,9 @@ class FaceCropper:
         smallest = max(20, round(_SMALLEST * min(size)))
         with _SEARCH:
             if self._cascade is None:
-                if not os.path.isfile(self.cascade_path):
-                    raise MissingMediaError(
-                        f"{self.cascade_path}: no such face cascade; assemble the checkpoint again."
-                    )
-                self._cascade = cv2.CascadeClassifier(self.cascade_path)
+                if not os.path.isfile(self.path):
+                    raise MissingMediaError(f"{self.path}: no such face cascade; assemble the checkpoint again.")
+                self._cascade = cv2.CascadeClassifier(self.path)
             boxes = []
             for frame in frames:
                 grey = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)

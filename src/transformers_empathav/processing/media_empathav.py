@@ -13,6 +13,7 @@ from PIL import Image
 from transformers import BaseImageProcessor
 from transformers.feature_extraction_utils import FeatureExtractionMixin
 
+from .face_crop_empathav import Faces
 from .media_arrays_empathav import Stills, in_memory, is_sound, sound_of, stills_of
 from .media_limits_empathav import MediaError, MediaLimits, Source, number  # noqa: F401 (MediaError: of this module)
 from .media_sound_empathav import SILENT, is_silent
@@ -37,14 +38,14 @@ class Clip:
         frames (`np.ndarray` of shape `(frames, height, width, 3)`, *optional*): RGB, uint8; `None` without video.
         start (`float`): Start of the window, in seconds from the beginning of the source.
         end (`float`): End of the window, likewise.
-        face (`bool`, *optional*): Whether a face was found in the frames; `None` where none was looked for.
+        face (`Faces`, *optional*): Who was found in the frames, false for nobody; `None` where nobody was looked for.
     """
 
     audio: np.ndarray | None
     frames: np.ndarray | None
     start: float
     end: float
-    face: bool | None = None
+    face: Faces | None = None
 
 
 def load_clip(

@@ -37,6 +37,7 @@ class EmpathAVProcessor(ClipLoadingMixin, ProcessorMixin):
         num_frames (`int`, *optional*, defaults to 8): Frames sampled per clip.
         window_seconds (`float`, *optional*, defaults to 30.0): Longest clip, in seconds; longer ones become several.
         face_cascade (`str`, *optional*): File name of an OpenCV cascade in the checkpoint, to crop frames to the face.
+        face_detector (`str`, *optional*): File name of the weights of a [`FaceDetector`], in place of a cascade.
         reply_tokens (`int`, *optional*, defaults to 256): Positions of the language model reserved for the reply.
         limits (`dict`, *optional*):
             Limits on every clip that differ from those of [`MediaLimits`], by name, such as `{"max_seconds": 900}`.
@@ -63,6 +64,7 @@ class EmpathAVProcessor(ClipLoadingMixin, ProcessorMixin):
         face_cascade=None,
         reply_tokens=256,
         limits=None,
+        face_detector=None,
     ):
         template = chat_template or tokenizer.chat_template
         super().__init__(feature_extractor, image_processor, tokenizer, chat_template=template)
@@ -85,6 +87,7 @@ class EmpathAVProcessor(ClipLoadingMixin, ProcessorMixin):
         self.num_frames = num_frames
         self.window_seconds = window_seconds
         self.face_cascade = face_cascade
+        self.face_detector = face_detector
         self.reply_tokens = reply_tokens
         MediaLimits().changed(limits)  # refuses what is none
         self.limits = asdict(limits) if isinstance(limits, MediaLimits) else limits

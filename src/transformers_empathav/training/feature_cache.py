@@ -90,7 +90,7 @@ class FeatureCache:
         for part in clip_parts(item):
             sound = "" if part.sound is None else self._digest(part.sound)
             key.update(f"{part.kind} {part.sampling_rate} {self._digest(part.source)} {sound} ".encode())
-            if part.kind != "audio" and self.processor.face_cascade is not None:
+            if part.kind != "audio" and self.processor._cropper is not None:
                 key.update(f"faces by {self.detector} ".encode())
         if copy:
             key.update(f"copy {copy} {self.disturbance}".encode())
@@ -234,16 +234,11 @@ def clip_parts(item: dict) -> list[MediaPart]:
 
 
 def face_detector(processor: EmpathAVProcessor) -> list | None:
-    """What crops frames to a face: OpenCV's version, digest of its cascade, margin; `None` where frames stay whole."""
+    """What crops frames to a face: version and digest of the detector, margin; `None` where frames stay whole."""
     cropper = processor._cropper
-    if cropper is None:
+    if cropper is None or cropper.version is None:
         return None
-    try:
-        import cv2
-        from cv2 import CascadeClassifier  # noqa: F401 (OpenCV has builds without it)
-    except ImportError:
-        return None
-    return [cv2.__version__, digest(cropper.cascade_path), cropper.margin]
+    return [cropper.version, digest(cropper.path), cropper.margin]
 
 
 def digest(source) -> str:

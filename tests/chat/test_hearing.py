@@ -1,0 +1,25 @@
+import numpy as np
+import pytest
+
+from transformers_empathav.chat.hearing import read
+from transformers_empathav.processing.face_crop_empathav import Faces
+from transformers_empathav.processing.media_empathav import Clip
+
+
+FRAMES = np.zeros((2, 8, 8, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("faces", "voiced", "reading"),
+    [
+        ([Faces(0)], False, "no face"),
+        ([Faces(0), Faces(0)], False, "no face"),
+        ([Faces(0), Faces(1)], False, "sad"),
+        ([Faces(2, cut=True)], False, "sad"),
+        ([None], False, "sad"),  # nobody was looked for
+        ([Faces(0)], True, "sad"),  # the voice counts
+    ],
+)
+def test_a_face_that_was_looked_for_and_not_found_is_said(faces, voiced, reading):
+    windows = [Clip(None, FRAMES, 0.0, 1.0, face) for face in faces]
+    assert read({"sad": 0.9, "happy": 0.1}, voiced, windows, threshold=0.5) == reading
