@@ -14,10 +14,11 @@ EXTRAS = {
     "train": ["trl>=1.16", "tensorboard", "scipy", "scikit-learn"],
     "eval": ["sacrebleu", "rouge-score", "nltk", "scipy", "scikit-learn", "matplotlib", "krippendorff"],
     "app": ["gradio"],
+    "serve": ["fastapi", "uvicorn", "prometheus-client", "fsspec"],
     "cuda": ["mamba-ssm; sys_platform == 'linux'", "causal-conv1d; sys_platform == 'linux'"],
     "assemble": ["gguf", "h5py"],
     "remote": ["openai"],
-    "dev": ["pytest", "pytest-xdist", "playwright", "ruff"],
+    "dev": ["pytest", "pytest-xdist", "hypothesis", "pexpect", "playwright", "ruff"],
     "docs": ["mkdocs-material", "mkdocstrings[python]"],
 }
 
@@ -30,7 +31,11 @@ setup(
     license="Apache-2.0",
     package_dir={"": "src"},
     packages=find_packages("src"),
-    package_data={"transformers_empathav.hub": ["template.md"], "transformers_empathav.evaluation.raters": ["*.html"]},
+    package_data={
+        "transformers_empathav.hub": ["template.md"],
+        "transformers_empathav.chat": ["responsible_use.md"],
+        "transformers_empathav.evaluation.raters": ["*.html"],
+    },
     python_requires=">=3.11",
     install_requires=[
         "torch>=2.11",
@@ -47,6 +52,7 @@ setup(
         "soxr",
         "typer",
         "rich",
+        "prompt_toolkit",
     ],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["empathav = transformers_empathav.cli:main"]},

@@ -106,7 +106,7 @@ def main():
                 args=EPOConfig(f"{folder}/ours", **settings),
                 train_dataset=Dataset.from_list(rows),
                 processing_class=processor,
-                peft_config=arguments.lora(),
+                peft_config=arguments.lora(model),
                 cache=feature_cache(model, processor, f"{folder}/features"),
             )
 
@@ -117,7 +117,7 @@ def main():
                 args=DPOConfig(f"{folder}/stock", **settings),
                 train_dataset=Dataset.from_list([plain(example) for example in rows]),
                 processing_class=processor.tokenizer,
-                peft_config=arguments.lora(),
+                peft_config=arguments.lora(model),
             )
 
         collator = ConversationCollator(load_base(arguments)[1], PAIR)

@@ -78,7 +78,7 @@ def main(adapter: AdapterArguments, data: PairArguments, training: EPOConfig):
     model, processor = load_base(adapter, training.push_to_hub)
     trainer = EPOTrainer(
         model=model if adapter.adapter is None else with_adapter(model, adapter),
-        peft_config=adapter.lora() if adapter.adapter is None else None,
+        peft_config=adapter.lora(model) if adapter.adapter is None else None,
         args=training,
         train_dataset=trained,
         eval_dataset=evaluated(training, held_out, "held-out pairs (`eval_pairs`)"),
@@ -87,7 +87,7 @@ def main(adapter: AdapterArguments, data: PairArguments, training: EPOConfig):
     )
     before = preferences(trainer) if data.report else None
     trainer.train(resume_from_checkpoint=resume_from(training))
-    finish(trainer, processor, adapter.checkpoint if adapter.merge else None)
+    finish(trainer, processor, adapter.checkpoint if adapter.merge else None, adapter.card_facts())
     if data.report:
         report = {"before": before, "after": preferences(trainer)}
         if trainer.is_world_process_zero():

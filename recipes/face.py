@@ -28,7 +28,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 from trl import TrlParser
 
 from transformers_empathav.checkpoint import face as mini_xception
@@ -40,7 +39,8 @@ from transformers_empathav.evaluation.faces.scores import clip_scores, face_scor
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS, FaceEncoderConfig
 from transformers_empathav.modeling.face_encoder_empathav import FaceEncoder
 from transformers_empathav.processing.face_crop_empathav import FaceCropper
-from transformers_empathav.training.callbacks import DivergenceCallback, ThroughputCallback
+from transformers_empathav.training.arguments import resume_from
+from transformers_empathav.training.checkpoints import last_complete_checkpoint
 from transformers_empathav.training.faces.augmentation import FaceAugmentation
 from transformers_empathav.training.faces.part import PART_FILE, load_face, save_face
 from transformers_empathav.training.faces.trainer import FaceDataset, FaceTrainer
@@ -105,13 +105,11 @@ def main(script: ScriptArguments, augmentation: FaceAugmentation, training: Trai
         mixup=script.mixup,
         mixup_share=script.mixup_share,
         average_decay=script.average_decay,
-        callbacks=[DivergenceCallback(), ThroughputCallback()],
         optimizer_cls_and_kwargs=(
             torch.optim.SGD,
             {"lr": training.learning_rate, "momentum": script.momentum, "nesterov": True},
         ),
     )
-    there = get_last_checkpoint(output) if output.is_dir() else None
     facts = {
         "trained_on": script.faces,
         "train_faces": len(train),
@@ -121,12 +119,12 @@ def main(script: ScriptArguments, augmentation: FaceAugmentation, training: Trai
         "torch": torch.__version__,
     }
     if script.test_only:
-        if there is None:
+        if (there := last_complete_checkpoint(output)) is None:
             raise ValueError(f"{output} holds no checkpoint: train one before, without --test_only.")
         trainer.load_average(there)
     else:
         wall, cpu = time.monotonic(), time.process_time()
-        trainer.train(resume_from_checkpoint=there if training.resume_from_checkpoint else None)
+        trainer.train(resume_from_checkpoint=resume_from(training))
         facts["minutes"] = round((time.monotonic() - wall) / 60, 1)  # of this process, not of one before it
         facts["cpu_minutes"] = round((time.process_time() - cpu) / 60, 1)
     if not trainer.is_world_process_zero():

@@ -74,7 +74,7 @@ def main(adapter: AdapterArguments, replies: ReplyArguments, training: TrainingA
         data_collator=collator,
     )
     trainer.train(resume_from_checkpoint=resume_from(training))
-    finish(trainer, processor, adapter.checkpoint if adapter.merge else None)
+    finish(trainer, processor, adapter.checkpoint if adapter.merge else None, adapter.card_facts())
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ def _video(container, codec, seconds, fps, shape, times, key_every, picture):
     stream.codec_context.gop_size = key_every
     stream.codec_context.thread_count = 1  # several would share the bits by who comes first: other bytes each time
     stream.codec_context.time_base = stream.time_base = Fraction(1, CLOCK)
-    if codec == "mpeg4":
+    if codec in ("mpeg4", "mpeg2video"):
         stream.codec_context.time_base = stream.time_base = Fraction(1, fps)
     for index, time in enumerate(times or np.arange(round(seconds * fps)) / fps):
         grey = np.full((size[1], size[0], 3), shade(index), np.uint8)

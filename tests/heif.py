@@ -14,11 +14,12 @@ def box(kind, *content, version=None):
     return struct.pack(">I4s", 8 + len(body), kind) + body
 
 
-def coded(picture):
-    """A picture as HEVC: its header (`hvcC`) and its frame."""
+def coded(picture, codec="libx265"):
+    """A picture as HEVC or AV1: its header (`hvcC` or `av1C`) and its frame."""
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as container:
-        stream = container.add_stream("libx265", rate=1, options={"x265-params": "log-level=none"})
+        options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+        stream = container.add_stream(codec, rate=1, options=options)
         stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], "yuv420p"
         for frame in (av.VideoFrame.from_ndarray(picture, format="rgb24"), None):
             for packet in stream.encode(frame):
@@ -28,9 +29,9 @@ def coded(picture):
         return bytes(packet.stream.codec_context.extradata), bytes(packet)
 
 
-def write_heif(tiles, size=None, turns=0, mirror=None, missing=0):
+def write_heif(tiles, size=None, turns=0, mirror=None, missing=0, avif=False):
     """
-    A HEIC photo.
+    A HEIC photo, or an AVIF one.
 
     Args:
         tiles (`list[list[np.ndarray]]`): Rows of pictures `(height, width, 3)` of one size.
@@ -38,21 +39,25 @@ def write_heif(tiles, size=None, turns=0, mirror=None, missing=0):
         turns (`int`): Quarter turns against the clock by which it is to be shown.
         mirror (`int`, *optional*): 0 shows it upside down, 1 with left and right exchanged.
         missing (`int`): Tiles that the index does not mention.
+        avif (`bool`): Whether the tiles are coded as AV1.
 
     Returns:
         `bytes`
     """
-    parts = [coded(np.ascontiguousarray(tile)) for row in tiles for tile in row]
+    codec, kind, header, brand = (
+        ("libsvtav1", b"av01", b"av1C", b"avif") if avif else ("libx265", b"hvc1", b"hvcC", b"heic")
+    )
+    parts = [coded(np.ascontiguousarray(tile), codec) for row in tiles for tile in row]
     (high, wide), count, whole = tiles[0][0].shape[:2], len(parts), len(parts) + 1
     width, height = size or (wide * len(tiles[0]), high * len(tiles))
     grid = struct.pack(">BBBBHH", 0, 0, len(tiles) - 1, len(tiles[0]) - 1, width, height)
-    properties = [box(b"hvcC", parts[0][0]), box(b"ispe", struct.pack(">II", wide, high), version=0)]
+    properties = [box(header, parts[0][0]), box(b"ispe", struct.pack(">II", wide, high), version=0)]
     properties += [box(b"ispe", struct.pack(">II", width, height), version=0), box(b"irot", bytes([turns]))]
     uses = [[1, 2]] * count + [[3, 4] if mirror is None else [3, 4, 5]]
     if mirror is not None:
         properties.append(box(b"imir", bytes([mirror])))
-    items = [(item, b"hvc1") for item in range(1, whole)] + [(whole, b"grid")]
-    described = [box(b"infe", struct.pack(">HH4s", item, 0, kind), b"\0", version=2) for item, kind in items]
+    items = [(item, kind) for item in range(1, whole)] + [(whole, b"grid")]
+    described = [box(b"infe", struct.pack(">HH4s", item, 0, what), b"\0", version=2) for item, what in items]
     used = [struct.pack(">HB", item, len(use)) + bytes(use) for item, use in enumerate(uses, 1)]
     refers = [whole, count - missing, *range(1, whole - missing)]
 
@@ -78,6 +83,6 @@ def write_heif(tiles, size=None, turns=0, mirror=None, missing=0):
             version=0,
         )
 
-    beginning = box(b"ftyp", b"heic", bytes(4), b"mif1heic")
+    beginning = box(b"ftyp", brand, bytes(4), b"mif1" + brand)
     start = len(beginning) + len(meta(0)) + 8
     return beginning + meta(start) + box(b"mdat", *(frame for _, frame in parts))

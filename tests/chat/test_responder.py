@@ -9,19 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import (
-    Wav2Vec2Config,
-    Wav2Vec2CTCTokenizer,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2ForCTC,
-    Wav2Vec2Processor,
-)
 
 import transformers_empathav
 from clips import write_clip
 from helpers import relative_error, sound, wake
+from recogniser import listening
 from transformers_empathav.chat.responder import Responder
-from transformers_empathav.chat.transcriber import Transcriber
 from transformers_empathav.cli.respond import respond
 from transformers_empathav.testing.tiny import tiny_model
 
@@ -59,30 +52,6 @@ def test_memory_of_the_caller_stays_as_it_is(tiny):
     assert torch.equal(memory.vectors, before) and torch.equal(longer.vectors[:, : before.shape[1]], before)
 
 
-def test_a_reply_is_never_empty(tiny, monkeypatch):
-    written, calls = iter(["", "  \n", "At last."]), []
-
-    def decode(*args, **kwargs):
-        return next(written)
-
-    generate = tiny.model.generate
-    monkeypatch.setattr(tiny.processor, "decode", decode)
-    monkeypatch.setattr(tiny.model, "generate", lambda **kwargs: calls.append(kwargs) or generate(**kwargs))
-    assert tiny([], text="Hello", max_new_tokens=12).response == "At last."
-    assert [call.get("min_new_tokens") for call in calls] == [None, 8, 8]
-
-
-def test_a_reply_that_is_sampled_after_all_says_so(tiny, monkeypatch):
-    said = []
-    monkeypatch.setattr("transformers_empathav.chat.responder.logger.warning", said.append)
-    written = iter(["", "", "At last.", "", "", "At last."])
-    monkeypatch.setattr(tiny.processor, "decode", lambda *args, **kwargs: next(written))
-    tiny([], text="Hello", max_new_tokens=12)
-    assert len(said) == 1 and "sampled" in said[0]
-    tiny([], text="Hello", max_new_tokens=12, do_sample=True)  # then every try is
-    assert len(said) == 1
-
-
 def calls_of(module: torch.nn.Module, monkeypatch) -> list:
     """A list that grows by an entry with each call of a module."""
     calls, forward = [], module.forward
@@ -92,44 +61,50 @@ def calls_of(module: torch.nn.Module, monkeypatch) -> list:
 
 def test_a_turn_encodes_its_clip_and_reads_its_history_once(tiny, tmp_path, monkeypatch):
     clip = write_clip(tmp_path / "clip.mp4", seconds=1)
-    history = [{"role": role, "content": f"Line {n}."} for n in range(3) for role in ("user", "assistant")]
-    encoded = tiny.processor.encode_history([*history, {"role": "user", "content": "Well?", "emotion": "sad"}])
-    extractor, written = tiny.model.model.extractor, iter(["", " ", "At last."])
-    monkeypatch.setattr(tiny.processor, "decode", lambda *args, **kwargs: next(written))
+    history = [{"role": role, "content": f"Line {n}."} for n in range(6) for role in ("user", "assistant")]
+    extractor, compressor, generate = tiny.model.model.extractor, tiny.model.model.compressor, tiny.model.generate
     heard, seen = (calls_of(tower, monkeypatch) for tower in (extractor.audio_tower, extractor.vision_tower))
-    mixed = calls_of(extractor.qformer, monkeypatch)
-    read = []
-    embed = tiny.model.model.compressor.forward
+    mixed, tries, read, embed = calls_of(extractor.qformer, monkeypatch), [], [], compressor.forward
     monkeypatch.setattr(
-        tiny.model.model.compressor,
-        "forward",
-        lambda embeds, **kwargs: read.append(embeds.shape[1]) or embed(embeds, **kwargs),
+        compressor, "forward", lambda embeds, **kwargs: read.append(embeds.shape[1]) or embed(embeds, **kwargs)
     )
-    reply = tiny([clip], "Well?", history, max_new_tokens=12)  # the first two tries write nothing
-    assert (len(heard), len(seen), len(mixed)) == (1, 1, 1)
-    answer = tiny.processor.encode_history([{"role": "assistant", "content": "At last."}])
+
+    def generated(**kwargs):  # the first two tries write nothing
+        tries.append(kwargs)
+        written = generate(**kwargs) if len(tries) > 2 else kwargs["streamer"].end() or kwargs["input_ids"]
+        return written
+
+    monkeypatch.setattr(tiny.model, "generate", generated)
+    reply = tiny([clip], "Well?", history, max_new_tokens=12)
+    assert (len(heard), len(seen), len(mixed), len(tries)) == (1, 1, 1, 3)
     monkeypatch.undo()
-    said = {"role": "user", "content": "Well?", "emotion": reply.label}
-    spoken = [*history, said, {"role": "assistant", "content": "At last."}]
-    whole = tiny.processor.encode_history(spoken)
-    assert len(read) == 2 and sum(read) == whole["history_input_ids"].shape[1]
+    felt = {"emotion": reply.reading} if reply.reading in reply.emotion else {}
+    answer = {"role": "assistant", "content": reply.response}
+    whole = tiny.processor.encode_history([*history, {"role": "user", "content": "Well?", **felt}, answer])
+    assert sum(read) == whole["history_input_ids"].shape[1]
     anew = tiny.model.compress(**whole, memory=tiny.model.empty_memory(max_vectors=tiny.max_vectors))
     assert relative_error(reply.memory.vectors, anew.vectors) < 1e-4
-    assert reply.memory.num_utterances == 8 and answer and encoded
+    assert reply.memory.num_utterances == 14 and reply.verbatim == 0
 
 
-def test_the_way_of_a_clip_from_the_command_to_a_reply_enters_few_files(tiny, tmp_path, monkeypatch):
-    """Whoever follows a clip through the code, model loaded and nothing remembered yet, opens so many files."""
+def test_the_way_of_a_clip_goes_through_few_doors(tiny, tmp_path, monkeypatch):
+    """
+    Whoever follows a clip from the command to a reply, model loaded and nothing remembered yet, goes from room to room
+    through so many files; a room's other files are behind them.
+    """
     clip = write_clip(tmp_path / "clip.mp4", seconds=1)
-    package, entered = str(Path(transformers_empathav.__file__).parent), set()
+    package, doors = str(Path(transformers_empathav.__file__).parent), set()
+
+    def room(name: str) -> str | None:
+        return Path(name).relative_to(package).parts[0] if name.startswith(package) else None
 
     def watch(frame, event, argument):
         name = frame.f_code.co_filename
-        if event == "call" and name.startswith(package):
-            entered.add(Path(name).relative_to(package).as_posix())
+        if event == "call" and (here := room(name)) and frame.f_back:
+            there = room(frame.f_back.f_code.co_filename)
+            if there not in (None, here):
+                doors.add(Path(name).relative_to(package).as_posix())
 
-    remember = tiny.processor.encode_history
-    monkeypatch.setattr(tiny.processor, "encode_history", lambda turns: sys.setprofile(None) or remember(turns))
     monkeypatch.setattr("transformers_empathav.chat.responder.Responder", lambda *args, **kwargs: tiny)
     monkeypatch.setattr(tiny, "transcribe", listening(tiny, tmp_path))
     try:
@@ -137,9 +112,9 @@ def test_the_way_of_a_clip_from_the_command_to_a_reply_enters_few_files(tiny, tm
         respond(tiny.model.config._name_or_path, [str(clip)], as_json=True)
     finally:
         sys.setprofile(None)
-    entered.add("processing/face_crop_empathav.py")  # this tiny processor has no cascade
-    assert len(entered) <= 19, "\n".join(sorted(entered))
-    assert {"cli/respond.py", "chat/responder.py", "processing/media_empathav.py"} <= entered
+    print("\n".join(sorted(doors)))
+    assert len(doors) <= 15, "\n".join(sorted(doors))
+    assert {"chat/conversation.py", "processing/clip_loading_empathav.py"} <= doors
 
 
 def test_the_reply_does_not_disturb_the_callers_random_numbers(tiny):
@@ -160,36 +135,7 @@ def test_a_history_that_cannot_be_remembered_is_refused_before_the_reply(tiny, m
     monkeypatch.setattr(tiny.model, "generate", lambda **kwargs: pytest.fail("the reply was begun"))
     clip_alone = {"role": "user", "content": [{"type": "audio", "audio": sound(0)}]}
     with pytest.raises(ValueError, match="add what was said"):
-        tiny([], text="Hello", history=[clip_alone])
-
-
-def listening(responder: Responder, folder) -> Transcriber:
-    """A tiny random recogniser without a decoder, on disk."""
-    letters = {letter: index for index, letter in enumerate(["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefg"])}
-    (folder / "vocab.json").write_text(json.dumps(letters))
-    tokenizer = Wav2Vec2CTCTokenizer(str(folder / "vocab.json"), do_lower_case=False)
-    config = Wav2Vec2Config(
-        vocab_size=len(letters), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        conv_dim=[8, 8], conv_stride=[20, 16], conv_kernel=[20, 16], num_feat_extract_layers=2,
-        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    recogniser = Wav2Vec2ForCTC(config).eval()
-    torch.nn.init.normal_(recogniser.lm_head.weight)
-    recogniser.save_pretrained(folder)
-    Wav2Vec2Processor(Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(folder)
-    return Transcriber(str(folder), 16000, responder.device, torch.float32)
-
-
-def test_recognisers_without_a_decoder_are_read_too(tiny, tmp_path):
-    transcribe, heard = listening(tiny, tmp_path), sound(0)
-    recogniser, processor = Wav2Vec2ForCTC.from_pretrained(tmp_path), Wav2Vec2Processor.from_pretrained(tmp_path)
-    with torch.no_grad():
-        logits = recogniser(**processor(heard, sampling_rate=16000, return_tensors="pt")).logits
-    expected = processor.batch_decode(logits.argmax(-1))[0].strip()
-    assert expected and transcribe([heard]) == expected
-    assert transcribe([heard, heard]) == f"{expected} {expected}"
-    assert Responder(tiny.model.config._name_or_path, asr=str(tmp_path), device="cpu").transcribe([heard]) == expected
+        tiny([], text="Hello", history=[clip_alone, *({"role": "user", "content": "So?"} for _ in range(9))])
 
 
 # The assembled checkpoint on real speech

@@ -1,6 +1,7 @@
 """Assembly out of small local directories: what comes out, what is refused, and what is left behind."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +12,18 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import (
-    HubertConfig,
-    HubertModel,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
     ViTConfig,
     ViTImageProcessorPil,
     ViTModel,
-    Wav2Vec2FeatureExtractor,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
     WhisperProcessor,
     WhisperTokenizer,
 )
 
+import chat_templates
 from helpers import encode, relative_error, sound, user
 from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
 from transformers_empathav.checkpoint import assemble as assembly
@@ -166,27 +165,37 @@ def test_the_same_again_does_nothing(assembled, sources, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in assembled.rglob("*")} == before
 
 
-def test_other_encoders_of_sound(sources, tmp_path):
-    config = HubertConfig(
-        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16, conv_dim=[8, 8],
-        conv_stride=[20, 16], conv_kernel=[20, 16], num_feat_extract_layers=2, num_conv_pos_embeddings=4,
-        num_conv_pos_embedding_groups=2, vocab_size=8,
-    )  # fmt: skip
-    original = HubertModel(config).eval()
-    original.save_pretrained(tmp_path / "hubert")
-    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(tmp_path / "hubert")
-    folder = quiet(tmp_path / "checkpoint", **sources.names(audio=str(tmp_path / "hubert")))
-    assert not (folder / "asr").exists()
-    model = EmpathAVForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    processor = EmpathAVProcessor.from_pretrained(folder)
-    inputs = encode(processor, [user(("audio", sound(0)), "Well?")])
-    with torch.no_grad():
-        expected = original(inputs["input_features"], output_hidden_states=True).hidden_states
-        assert (
-            relative_error(model.model.extractor.encode_audio(inputs["input_features"]), torch.stack(expected, 1))
-            < 1e-6
-        )
-    assert model.generate(**inputs, max_new_tokens=3).shape[1] > inputs["input_ids"].shape[1]
+# What it says
+
+
+def test_the_last_line_says_what_is_untrained(assembled, sources, tmp_path):
+    lines = []
+    options = {"source": "hub", "say": lines.append, **sources.names()}
+    for _ in range(2):  # the second time nothing is done
+        assemble(tmp_path / "checkpoint", **options)
+        assert "compressor and extractor are untrained, so its memory carries nothing of what was said" in lines[-1]
+        assert lines[-1].startswith(str(tmp_path / "checkpoint")) or lines[-1].startswith("Assembled ")
+    trained = trained_part(assembled, tmp_path / "trained")
+    assemble(tmp_path / "checkpoint", trained=trained, **options)
+    assert ": extractor is untrained, so the emotions of its clips are guesses: train" in lines[-1]
+    assert not [line for line in lines if "chat template" in line]
+
+
+@pytest.mark.parametrize(("name", "remarks"), [("gemma", 3), ("mistral 3", 3), ("first part", 0)])
+def test_any_chat_template_makes_a_checkpoint_that_answers(name, remarks, sources, tmp_path):
+    template, llm, lines = chat_templates.TEMPLATES[name], tmp_path / "llm", []
+    shutil.copytree(sources.llm, llm)
+    (llm / "chat_template.jinja").write_text(template)
+    folder = assemble(tmp_path / "checkpoint", source="hub", say=lines.append, **sources.names(llm=str(llm)))
+    assert len([line for line in lines if line.startswith("The chat template")]) == remarks
+    model, processor = EmpathAVForCausalLM.from_pretrained(folder).eval(), EmpathAVProcessor.from_pretrained(folder)
+    newest = user(("audio", sound(0)), "Yes.")
+    inputs = encode(processor, [user("I lost my job."), {"role": "assistant", "content": "Oh no."}] * 3 + [newest])
+    text = processor.decode(inputs["input_ids"][0])
+    assert assembly.SYSTEM_PROMPT in text and "Yes." in text and "Oh no." in text
+    assert model.generate(**inputs, max_new_tokens=2).shape[1] > inputs["input_ids"].shape[1]
+    scores = model.predict_emotion(**inputs)
+    assert torch.allclose(scores, model.predict_emotion(**encode(processor, [newest])))  # the last turn alone is read
 
 
 # Directories

@@ -53,6 +53,16 @@ def test_a_part_that_is_begun_anew_remembers_nothing(pair, processor, part):
     assert scale.item() == pytest.approx(expected)
 
 
+def test_a_full_disk_is_an_oserror_and_leaves_the_old_part(pair, tmp_path, monkeypatch):
+    path = tmp_path / part_file("compressor")
+    save_part(pair[0], "compressor", path)
+    before = path.read_bytes()
+    monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match=f"{path} could not be written"):
+        save_part(pair[1], "compressor", path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
 def test_it_can_be_saved_in_half_precision(pair, tmp_path):
     save_part(pair[0], "compressor", tmp_path / "half.safetensors", dtype=torch.bfloat16)
     assert {tensor.dtype for tensor in load_file(tmp_path / "half.safetensors").values()} == {torch.bfloat16}

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from clips import write_clip
 from command import SHORT, answered, contents, refused, respond
 from helpers import relative_error
-from transformers_empathav import EMOTION_LABELS, ConversationMemory
+from transformers_empathav import EMOTION_LABELS
+from transformers_empathav.chat.conversation_file import peek
 from transformers_empathav.cli import app
 from transformers_empathav.testing.tiny import tiny_model, tiny_processor
 
@@ -24,8 +23,9 @@ from transformers_empathav.testing.tiny import tiny_model, tiny_processor
 SCHEMA = {
     "transcript": str,
     "response": str,
-    "emotion": {"label": str, "scores": dict.fromkeys(EMOTION_LABELS, float)},
-    "memory": dict.fromkeys(("utterances", "vectors", "bytes", "merged_utterances"), int),
+    "emotion": {"label": str, "scores": dict.fromkeys(EMOTION_LABELS, float), "reading": str},
+    "memory": dict.fromkeys(("utterances", "verbatim", "vectors", "bytes", "merged_utterances"), int),
+    "safety": type(None),
     "seconds": dict.fromkeys(("load", "media", "transcribe", "compress", "generate"), float),
 }
 
@@ -68,7 +68,7 @@ def test_json_is_one_object_with_all_keys(checkpoint, media):
     assert reply["transcript"] == "I lost my job." and reply["response"].strip()
     assert sum(reply["emotion"]["scores"].values()) == pytest.approx(1, abs=1e-5)
     assert reply["emotion"]["label"] == max(reply["emotion"]["scores"], key=reply["emotion"]["scores"].get)
-    assert reply["memory"]["utterances"] == 2 and reply["memory"]["vectors"] == 4
+    assert reply["memory"]["utterances"] == reply["memory"]["verbatim"] == 2
 
 
 def test_a_process_of_its_own_prints_the_same(checkpoint, media):
@@ -113,16 +113,18 @@ def test_a_clip_without_a_recogniser_is_answered_and_says_so(checkpoint, media):
 
 def test_memory_grows_by_an_exchange_a_turn(checkpoint, tmp_path, model, processor):
     folder, spoken = tmp_path / "memory", []
-    for turn, text in enumerate(("My dog died.", "Thank you."), 1):
-        reply = answered(checkpoint, "--text", text, "--memory", folder)
+    for turn in range(1, 6):
+        reply = answered(checkpoint, "--text", f"Line {turn}.", "--memory", folder)
         assert reply["memory"]["utterances"] == 2 * turn
+        assert reply["memory"]["verbatim"] == (2, 4, 6, 4, 6)[turn - 1]
         spoken += [
-            {"role": "user", "content": text, "emotion": reply["emotion"]["label"]},
+            {"role": "user", "content": f"Line {turn}."},
             {"role": "assistant", "content": reply["response"]},
         ]
-    assert [path.name for path in folder.iterdir()] == ["memory.safetensors"]
-    kept, at_once = ConversationMemory.from_pretrained(folder), model.compress(**processor.encode_history(spoken))
-    assert kept.num_utterances == 4
+    assert [path.name for path in folder.iterdir()] == ["conversation.safetensors"]
+    (kept, newest), older = peek(folder), processor.encode_history(spoken[:4])
+    assert newest == spoken[4:] and kept.num_utterances == 4
+    at_once = model.compress(**older)
     assert relative_error(kept.vectors, at_once.vectors) < 1e-5
     assert relative_error(kept.state.ssm, at_once.state.ssm) < 1e-5
 
@@ -148,7 +150,7 @@ def test_history_is_remembered_with_the_exchange(checkpoint, tmp_path):
 @pytest.mark.parametrize("damage", ["noise", "cut", "empty"])
 def test_a_damaged_memory_is_refused_and_left(damage, checkpoint, tmp_path):
     answered(checkpoint, "--text", "Hello", "--memory", tmp_path)
-    file = tmp_path / "memory.safetensors"
+    file = tmp_path / "conversation.safetensors"
     whole = file.read_bytes()
     file.write_bytes({"noise": b"\xff" * 200, "cut": whole[: len(whole) // 2], "empty": b""}[damage])
     before = contents(tmp_path)
@@ -262,15 +264,37 @@ def test_assemble_refuses_in_one_line(tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
-def test_memory_file_holds_what_the_figures_say(checkpoint, tmp_path):
-    figures = answered(checkpoint, "--text", "Hello", "--memory", tmp_path)["memory"]
-    tensors = load_file(tmp_path / "memory.safetensors")
-    assert figures["bytes"] == sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    assert torch.equal(tensors["lengths"], torch.tensor([figures["vectors"]]))
+def test_the_preset_does_not_come_without_its_trained_parts_in_silence(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr("transformers_empathav.checkpoint.assemble.assemble", lambda *given: made.append(given[6]))
+    monkeypatch.chdir(tmp_path)
+
+    def said(*arguments):
+        result = CliRunner().invoke(app, ["assemble", "out", *arguments])
+        assert result.exit_code == 0
+        return result.stderr
+
+    assert said() == "" and (made.pop() / "extractor.safetensors").is_file()  # those of the clone in use
+    module = sys.modules["transformers_empathav.cli.assemble"]  # its name in the package is the function's
+    monkeypatch.setattr(module, "REPOSITORY", tmp_path / "installed")
+    (line,) = said().splitlines()
+    assert made.pop() is None and "come with the repository" in line and "checkpoints/smollm2-135m" in line
+    assert said("--llm", "other") == "" and made.pop() is None  # their own last line says it
+    (own := tmp_path / "checkpoints" / "smollm2-135m").mkdir(parents=True)
+    (own / "compressor.safetensors").touch()
+    assert said() == "" and made.pop().resolve() == own
+
+
+def test_the_file_holds_what_the_figures_say(checkpoint, tmp_path):
+    for _ in range(5):
+        figures = answered(checkpoint, "--text", "Hello", "--memory", tmp_path)["memory"]
+    memory, newest = peek(tmp_path)
+    assert figures["bytes"] == memory.nbytes and figures["vectors"] == memory.num_vectors > 0
+    assert figures["verbatim"] == len(newest) > 0
 
 
 def test_a_memory_is_shown_with_its_turns_speakers_and_bytes(checkpoint, tmp_path):
-    for text in ("Hello", "Bye"):
+    for text in ("Hello", "Bye", "Once more", "Now then"):
         figures = answered(checkpoint, "--text", text, "--memory", tmp_path / "one")["memory"]
     shown = CliRunner().invoke(app, ["memory", str(tmp_path / "one"), "--checkpoint", str(checkpoint), "--json"])
     assert shown.exit_code == 0, shown.stderr
@@ -279,14 +303,35 @@ def test_a_memory_is_shown_with_its_turns_speakers_and_bytes(checkpoint, tmp_pat
     assert [group["turn"] for group in report["groups"]] == [0, 1, 2, 3]
     assert [group["role"] for group in report["groups"]] == ["user", "assistant"] * 2
     assert all(isinstance(group["text"], str) for group in report["groups"])
+    assert [said["content"] for said in report["messages"]][::2] == ["Once more", "Now then"]
     table = CliRunner().invoke(app, ["memory", str(tmp_path / "one")]).stdout
-    assert "4 utterances" in table and "assistant" in table and f"{figures['bytes']:,} bytes" in table
+    assert "8 utterances, 4 of them word by word" in table and "Now then" in table
+    assert "assistant" in table and f"{figures['bytes']:,} bytes" in table
+
+
+def test_sampling_is_chosen_and_repeatable(checkpoint):
+    sampled = [
+        answered(checkpoint, "--text", "Hello", "--temperature", "5", "--top-p", "0.9", "--seed", seed)["response"]
+        for seed in (1, 1, 2)
+    ]
+    assert sampled[0] == sampled[1] != sampled[2]
+    assert "nothing to seed" in refused(checkpoint, "--text", "Hello", "--seed", "1")
+    for option, value in (("--temperature", "0"), ("--temperature", "nan"), ("--top-p", "1.5")):
+        assert option in refused(checkpoint, "--text", "Hello", option, value)
+
+
+def test_system_prompt_and_recent_turns_are_options(checkpoint, tmp_path):
+    plain = answered(checkpoint, "--text", "Hello")["response"]
+    assert answered(checkpoint, "--text", "Hello", "--system", "Speak of boats.")["response"] != plain
+    for _ in range(3):
+        sizes = answered(checkpoint, "--text", "Hi", "--memory", tmp_path, "--recent-turns", "2")["memory"]
+    assert (sizes["utterances"], sizes["verbatim"]) == (6, 2)
 
 
 def test_a_budget_merges_and_says_so(checkpoint, tmp_path):
-    for _ in range(4):
+    for _ in range(6):
         figures = answered(checkpoint, "--text", "Hi", "--memory", tmp_path / "one", "--max-vectors", "8")["memory"]
-    assert figures["vectors"] <= 8 and figures["utterances"] == 8 and figures["merged_utterances"] > 0
+    assert figures["vectors"] <= 8 and figures["utterances"] == 12 and figures["merged_utterances"] > 0
     table = CliRunner().invoke(app, ["memory", str(tmp_path / "one")]).stdout
     assert f"{figures['merged_utterances']} of them merged" in table
 
@@ -316,7 +361,7 @@ def test_a_memory_that_cannot_be_written_takes_no_reply_with_it(checkpoint, tmp_
     def fail(*args):
         raise OSError("read-only file system")
 
-    monkeypatch.setattr(ConversationMemory, "save_pretrained", fail)
+    monkeypatch.setattr("transformers_empathav.chat.conversation_file.replace_file", fail)
     result = respond(checkpoint, "--text", "Hello", "--json", "--memory", tmp_path / "memory")
     assert result.exit_code == 2 and "--memory" in result.stderr and "cannot be written" in result.stderr
     assert json.loads(result.stdout)["response"]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -55,14 +56,19 @@ def test_what_json_can_hold_but_no_message_is_refused_with_its_line(line, said, 
 def test_openai_parts_in_a_history_are_remembered(checkpoint, tmp_path):
     history = tmp_path / "history.jsonl"
     content = [{"type": "text", "text": "Look"}, {"type": "image_url", "image_url": {"url": "data:,x"}}]
-    older = [{"role": "user", "content": content}, *({"role": "user", "content": f"{n}"} for n in range(6))]
+    older = [{"role": "user", "content": content}, *({"role": "user", "content": f"{n}"} for n in range(9))]
     history.write_text("\n".join(map(json.dumps, older)))
-    assert answered(checkpoint, "--text", "Hello", "--history", history)["memory"]["utterances"] == 9
+    assert answered(checkpoint, "--text", "Hello", "--history", history)["memory"]["utterances"] == 12
 
 
 def test_words_and_replies_are_shown_escaped_and_given_whole(checkpoint, monkeypatch):
-    call = Responder._write
-    monkeypatch.setattr(Responder, "_write", lambda *args: f"{call(*args)} so {ESCAPE}")
+    write = Responder.write
+
+    def foreign(*args, **options):
+        whole = yield from write(*args, **options)
+        return replace(whole, text=f"{whole.text} so {ESCAPE}")
+
+    monkeypatch.setattr(Responder, "write", foreign)
     result = respond(checkpoint, "--text", f"Hello {ESCAPE}")
     assert result.exit_code == 0, result.exception
     is_harmless(result.stdout)

@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from command import answered, contents, refused, respond
 from transformers_empathav import ConversationMemory
-from transformers_empathav.chat.responder import Responder
+from transformers_empathav.chat.conversation import Conversation
+from transformers_empathav.chat.conversation_file import peek
 
 
 def long_memory(model, processor, folder, **fields) -> ConversationMemory:
@@ -22,10 +23,10 @@ def long_memory(model, processor, folder, **fields) -> ConversationMemory:
 @pytest.mark.parametrize("budget", [None, 10**6])
 def test_a_memory_that_grew_without_a_budget_is_answered_and_merged(budget, checkpoint, tmp_path, model, processor):
     long_memory(model, processor, tmp_path, max_vectors=budget)
-    for turn in (1, 2):
+    for turn in range(1, 5):
         figures = answered(checkpoint, "--text", "Hello", "--memory", tmp_path)["memory"]
         assert figures["vectors"] <= 1024 and figures["utterances"] == 600 + 2 * turn
-    assert ConversationMemory.from_pretrained(tmp_path).max_vectors == 1024
+    assert peek(tmp_path)[0].max_vectors == 1024
 
 
 def test_a_budget_that_is_asked_for_holds_for_a_memory_with_another(checkpoint, tmp_path, model, processor):
@@ -52,20 +53,20 @@ def test_a_memory_that_contradicts_itself_is_refused_and_left(checkpoint, tmp_pa
 def test_an_exchange_that_was_remembered_meanwhile_is_not_lost(there, checkpoint, tmp_path, monkeypatch):
     if there:
         answered(checkpoint, "--text", "Hello", "--memory", tmp_path)
-    call, meanwhile = Responder.__call__, []
+    say, meanwhile = Conversation.say, []
 
-    def interrupted(self, *args):
-        reply = call(self, *args)
+    def interrupted(self, *args, **options):
+        reply = say(self, *args, **options)
         if not meanwhile:
             meanwhile.append(True)
             answered(checkpoint, "--text", "Me first!", "--memory", tmp_path)
         return reply
 
-    monkeypatch.setattr(Responder, "__call__", interrupted)
+    monkeypatch.setattr(Conversation, "say", interrupted)
     result = respond(checkpoint, "--text", "Me too!", "--memory", tmp_path, "--json")
     assert result.exit_code == 2 and json.loads(result.stdout)["transcript"] == "Me too!"
     assert "does not hold this exchange" in result.stderr and "written by someone else" in result.stderr
     assert len(result.stderr.splitlines()) == 1
-    assert ConversationMemory.from_pretrained(tmp_path).num_utterances == (4 if there else 2)
+    assert len(peek(tmp_path)[1]) == (4 if there else 2)
     figures = answered(checkpoint, "--text", "Me too!", "--memory", tmp_path)["memory"]
     assert figures["utterances"] == (6 if there else 4)

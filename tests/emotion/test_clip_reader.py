@@ -8,10 +8,12 @@ from typer.testing import CliRunner
 
 from clips import write_clip
 from helpers import encode, sound, wake
-from transformers_empathav import EMOTION_LABELS
+from transformers_empathav import EMOTION_LABELS, MediaLimits
 from transformers_empathav.cli import app
+from transformers_empathav.emotion import clip_reader
 from transformers_empathav.emotion.clip_reader import EmotionReader, join, slide
-from transformers_empathav.processing.media_empathav import Clip
+from transformers_empathav.processing import clip_loading_empathav
+from transformers_empathav.processing.media_empathav import Clip, load_clip
 from transformers_empathav.testing.tiny import tiny_model
 
 
@@ -60,6 +62,20 @@ def test_windows_slide_by_a_piece_and_cover_the_clip(reader, media):
     assert 0.4 < min(np.diff(starts)) <= max(np.diff(starts)) <= 0.5
     assert found.timeline[0].start == 0 and found.timeline[-1].end == pytest.approx(found.whole.end)
     assert len({window.scores["sad"] for window in found.timeline}) > 1
+
+
+def test_limits_hold_for_the_clip_and_for_its_windows(checkpoint, media, monkeypatch):
+    used = []
+
+    def load(*args, **kwargs):
+        used.append(kwargs["limits"])
+        return load_clip(*args, **kwargs)
+
+    for module in (clip_loading_empathav, clip_reader):
+        monkeypatch.setattr(module, "load_clip", load)
+    reader = EmotionReader(checkpoint, limits={"max_seconds": 900})
+    assert reader(media["clip"], timeline=True, window=1.0, hop=0.5).timeline
+    assert len(used) > 2 and set(used) == {MediaLimits(max_seconds=900)}
 
 
 def test_a_clip_shorter_than_the_window_is_scored_once(reader, media):
@@ -125,6 +141,9 @@ def test_json_and_plots(checkpoint, media, tmp_path):
         (["CLIP", "--timeline", "--hop", "0"], "cannot slide"),
         (["CLIP", "--timeline", "--window", "60"], "cannot slide"),
         (["CLIP", "CLIP", "--timeline", "--plot", "a.png"], "shows one clip"),
+        (["CLIP", "--limit", "max_seconds=0.5"], "MediaLimits.max_seconds"),
+        (["CLIP", "--limit", "max_seconds"], "max_seconds is '': give one number above zero"),
+        (["CLIP", "--limit", "seconds=3"], "limits has the unknown 'seconds': choose from max_seconds"),
     ],
 )
 def test_what_cannot_be_done_ends_in_one_line(checkpoint, media, arguments, error):

@@ -57,6 +57,29 @@ def test_a_part_is_assembled_once(trained, tmp_path, monkeypatch):
     assert scorer_directory(first) == first and scorer_directory("someone/classifier") == "someone/classifier"
 
 
+def test_an_encoder_that_has_changed_makes_another_classifier(trained, tmp_path, monkeypatch):
+    base, model = trained
+    monkeypatch.setenv("EMPATHAV_CACHE", str(tmp_path / "cache"))
+    part = tmp_path / "part.safetensors"
+    save_scorer(model, part, base)
+    before, scores = scorer_directory(part), EmotionScorer(part)(["Oh no"])
+    weights = {name: 2 * tensor for name, tensor in load_file(f"{base}/model.safetensors").items()}
+    save_file(weights, f"{base}/model.safetensors", {"format": "pt"})
+    assert scorer_directory(part) != before
+    assert np.abs(EmotionScorer(part)(["Oh no"]) - scores).max() > 1e-3
+
+
+def test_a_full_disk_is_an_oserror_and_leaves_the_old_part(trained, tmp_path, monkeypatch):
+    base, model = trained
+    part = tmp_path / "part.safetensors"
+    save_scorer(model, part, base)
+    before = part.read_bytes()
+    monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="could not be written"):
+        save_scorer(model, part, base)
+    assert part.read_bytes() == before and {path.name for path in tmp_path.iterdir()} == {"encoder", part.name}
+
+
 def test_a_file_that_does_not_fit_is_refused(trained, tmp_path):
     base, model = trained
     part = tmp_path / "part.safetensors"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoProcessor
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoProcessor, AutoTokenizer
 
 import transformers_empathav
 from clean_process import run_without
@@ -113,3 +113,22 @@ def test_with_the_package_its_own_classes_are_used(trust, saved):
         (AutoProcessor, transformers_empathav.EmpathAVProcessor),
     ):
         assert type(auto_class.from_pretrained(saved, trust_remote_code=trust)) is expected
+
+
+TOKENIZER = """
+from transformers import AutoTokenizer
+import builtins, json
+asked = []
+builtins.input = lambda text: asked.append(text) or "n"
+(folder,) = sys.argv[1:]
+alone = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+assert not asked and "transformers_modules" not in str(list(sys.modules))
+print(json.dumps(alone("I lost my job.")["input_ids"]))
+"""
+
+
+def test_the_tokenizer_needs_no_code(saved, processor, tmp_path, monkeypatch):
+    printed = run_without({"transformers_empathav"}, TOKENIZER, saved, home=tmp_path)
+    assert json.loads(printed.splitlines()[-1]) == processor.tokenizer("I lost my job.")["input_ids"]
+    monkeypatch.setattr("builtins.input", lambda text: pytest.fail(text))  # where the package is imported
+    assert AutoTokenizer.from_pretrained(saved).get_vocab() == processor.tokenizer.get_vocab()

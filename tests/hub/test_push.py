@@ -124,7 +124,7 @@ def test_private_is_private_or_refused(hub, checkpoint):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("checkpoint-500/optimizer.pt", "state of a training: checkpoint-500"),
+        ("optimizer.pt", "state of a training: optimizer.pt"),
         ("optimizer.safetensors", "state of a training: optimizer.safetensors"),
         ("memory.safetensors", "memory of a conversation"),
         ("predictions.json", "no part of a checkpoint: predictions.json"),
@@ -142,12 +142,16 @@ def test_what_must_not_be_published_is_named(name, said, hub, checkpoint):
     assert hub.requests == []
 
 
-def test_leftovers_of_a_trainer_stay_here_and_it_says_so(hub, checkpoint, capsys):
-    for name in ("training_args.bin", ".gitignore"):
+def test_what_a_training_leaves_beside_a_model_stays_here_and_it_says_so(hub, checkpoint, capsys):
+    before = {path.name for path in checkpoint.iterdir()}
+    folders = ("checkpoint-500/optimizer.pt", "merged/model.safetensors", "ref/adapter_model.safetensors")
+    for name in ("training_args.bin", ".gitignore", "preference.json", "runs/events", "tiny/sad.mp4", *folders):
+        (checkpoint / name).parent.mkdir(exist_ok=True)
         (checkpoint / name).write_bytes(b"x")
     publish(hub, checkpoint)
-    assert "Left out: .gitignore, training_args.bin." in capsys.readouterr().out
-    assert not {"training_args.bin", ".gitignore"} & hub.tree("ann/tiny").keys()
+    told = "Left out: .gitignore, checkpoint-500, merged, preference.json, ref, runs, tiny, training_args.bin."
+    assert told in capsys.readouterr().out
+    assert hub.tree("ann/tiny").keys() == {".gitattributes", *before}
 
 
 def test_a_bad_card_is_refused(hub, checkpoint):

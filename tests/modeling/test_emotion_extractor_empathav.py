@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from encoders import AUDIO
 from helpers import encode, relative_error, sound, user
 from transformers_empathav.modeling.emotion_extractor_empathav import pool
 from transformers_empathav.testing.tiny import tiny_model
@@ -56,6 +57,25 @@ def test_a_clip_without_sound_beside_one_with_is_defined(model, processor):
     assert torch.isfinite(vectors).all()
     alone = extractor(input_features=features[1:], input_features_mask=mask[1:])
     assert relative_error(vectors[1:], alone) < 1e-5
+
+
+def test_another_encoder_reads_each_sound_without_padding(processor):
+    _, config, _ = AUDIO["hubert"]()
+    extractor = tiny_model(processor, audio_config=config).model.extractor
+    extractor.open()
+    samples, lengths = torch.randn(3, 16000), torch.tensor([16000, 7001, 0])
+    mask = (torch.arange(16000) < lengths[:, None]).long()
+    together = extractor(input_features=samples, input_features_mask=mask, audio_mask=lengths.sign())
+    for row, length in enumerate(lengths[:2]):
+        alone = extractor(
+            input_features=samples[row : row + 1, :length], input_features_mask=mask[row : row + 1, :length]
+        )
+        assert relative_error(together[row : row + 1], alone) < 1e-5
+    silent = extractor(input_features=samples[2:], input_features_mask=mask[2:], audio_mask=torch.tensor([0]))
+    assert torch.isfinite(silent).all() and relative_error(together[2:], silent) < 1e-5
+    states, heard = extractor.hear(samples, mask)
+    assert heard.sum(dim=1).tolist() == [50, 21, 0]
+    assert not states.transpose(1, 2)[~heard].any()
 
 
 def test_the_window_is_encoded_as_whisper_does(model, processor):

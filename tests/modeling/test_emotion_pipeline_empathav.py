@@ -1,10 +1,14 @@
 """The pipeline that travels with a checkpoint: what it gives is what predict_emotion gives."""
 
+import copy
+
 import pytest
 from transformers import pipeline
 
 from clips import write_clip
 from helpers import encode, wake
+from transformers_empathav import EmpathAVForCausalLM
+from transformers_empathav.checkpoint.prompts import takes_parts
 from transformers_empathav.testing.tiny import tiny_model
 
 
@@ -37,3 +41,21 @@ def test_several_clips_and_the_likeliest_alone(feel, tmp_path):
 def test_unknown_options_are_refused(feel):
     with pytest.raises(ValueError, match="no option sampling"):
         feel("a.mp4", sampling=3)
+
+
+def test_a_model_that_is_loaded_already_is_taken(feel, processor, tmp_path):
+    clip = str(write_clip(tmp_path / "a.mp4", seconds=1.0))
+    loaded = EmpathAVForCausalLM.from_pretrained(feel.model.name_or_path)
+    again = pipeline("audio-visual-emotion", model=loaded, processor=processor, device="cpu")
+    assert again.model is loaded and again(clip) == feel(clip)
+
+
+@pytest.mark.parametrize("content", ["I won", [{"type": "text", "text": "I "}, {"type": "text", "text": "won"}]])
+def test_the_pipeline_of_texts_takes_parts(feel, content):
+    tokenizer = copy.deepcopy(feel.processor.tokenizer)
+    tokenizer.chat_template = takes_parts(tokenizer)
+    write = pipeline("text-generation", model=feel.model, tokenizer=tokenizer, device="cpu")
+    chats = [[{"role": "user", "content": text}] for text in (content, "I won")]
+    options = {"max_new_tokens": 4, "do_sample": False, "return_full_text": False}
+    one, other = (write(chat, **options)[0]["generated_text"] for chat in chats)
+    assert one == other

@@ -217,6 +217,22 @@ def test_a_full_disk_is_an_oserror_and_leaves_the_old_memory(saved, model, proce
     assert [path.name for path in saved.iterdir()] == [MEMORY_FILE]
 
 
+def test_what_killed_writers_left_of_any_file_is_removed_with_its_next_writing(tmp_path):
+    path = tmp_path / "odd [1]*.bin"
+    others = [tmp_path / name for name in (".odd [1]-0123456789abcdef", ".odd 1-0123456789abcdef", "odd [1]*-2.bin")]
+    for other in (tmp_path / ".odd [1]*-0123456789abcdef", *others):
+        other.write_bytes(b"part")
+    write_file(path, b"new")
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+
+    def refuse():
+        raise ValueError("not now")
+
+    with pytest.raises(ValueError, match="not now"):
+        write_file(path, b"newer", refuse)
+    assert path.read_bytes() == b"new" and sorted(tmp_path.iterdir()) == sorted([path, *others])
+
+
 def test_any_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "entry.safetensors"
     write_file(path, b"first")

@@ -4,9 +4,11 @@ import pytest
 import torch
 from transformers import DynamicCache, GenerationConfig
 
-from helpers import assistant, encode, relative_error, sound, user
+from helpers import assistant, encode, relative_error, sound, user, wake
 from transformers_empathav import PromptCache
-from transformers_empathav.modeling.generation_empathav import CACHE
+from transformers_empathav.modeling.generation_empathav import CACHE, MEDIA_INPUTS
+from transformers_empathav.testing.families import tiny_llm_config
+from transformers_empathav.testing.tiny import tiny_model
 
 
 OPTIONS = {"max_new_tokens": 4, "do_sample": False, "output_logits": True, "return_dict_in_generate": True}
@@ -43,8 +45,35 @@ def test_the_same_logits_with_fewer_tokens(model, processor):
     kept, kept_work = play(model, processor, PromptCache(), turns)
     for one, other in zip(kept, plain):
         assert relative_error(one, other) < 1e-4
-    assert kept_work[:2] == plain_work[:2]
-    assert all(less < more for less, more in zip(kept_work[2:], plain_work[2:]))
+    assert kept_work[0] == plain_work[0]
+    assert all(less < more for less, more in zip(kept_work[1:], plain_work[1:]))
+
+
+def test_a_conversation_that_grows_reads_only_what_is_new(model, processor):
+    """Messages, clips and replies stay as they were said; the reply's tokens are in the cache, too."""
+    cache, said, before, vectors = PromptCache(), [], 0, []
+    for turn, text in enumerate(("one", "two words", "bye")):
+        said.append(user(("audio", sound(turn)), text))
+        heard = {name: value for name, value in encode(processor, said[-1:]).items() if name in MEDIA_INPUTS}
+        vectors.append(model.get_av_features(**heard).detach())
+        prompt = encode(processor, said, recent_turns=99)
+        inputs = {name: prompt[name] for name in ("input_ids", "attention_mask")} | {"av_embeds": torch.cat(vectors)}
+        kept = model.generate(**inputs, prompt_cache=cache, **OPTIONS)
+        plain = model.generate(**inputs, **OPTIONS)
+        assert relative_error(torch.stack(kept.logits), torch.stack(plain.logits)) < 1e-4
+        assert cache.reused >= before
+        before = inputs["input_ids"].shape[1]
+        said.append(assistant(processor.decode(kept.sequences[0, before:], skip_special_tokens=True)))
+
+
+def test_another_clip_at_the_same_place_is_read_anew(model, processor):
+    cache = PromptCache()
+    for seed in (1, 2):
+        inputs = encode(processor, [user(("audio", sound(seed)), "hi"), assistant("Oh"), user("Well?")])
+        kept = model.generate(**inputs, prompt_cache=cache, **OPTIONS)
+        plain = model.generate(**inputs, **OPTIONS)
+        assert relative_error(torch.stack(kept.logits), torch.stack(plain.logits)) < 1e-4
+    assert cache.reused <= inputs["input_ids"][0].tolist().index(model.config.av_token_id)
 
 
 def test_a_budget_that_merges_old_vectors_does_no_harm(model, processor):
@@ -63,6 +92,18 @@ def test_another_conversation_in_between_does_no_harm(model, processor):
         with_cache = model.generate(**inputs, memory=memory, prompt_cache=cache, **OPTIONS)
         without = model.generate(**inputs, memory=memory, **OPTIONS)
         assert relative_error(torch.stack(with_cache.logits), torch.stack(without.logits)) < 1e-4
+
+
+@pytest.mark.parametrize("family", ["Qwen3-Next", "LFM2", "Jamba", "Mistral"])
+def test_layers_that_cannot_go_back_do_no_harm(processor, family):
+    """Recurrent states cannot be cropped, and a sliding window forgets: that of this Mistral is 16 tokens."""
+    model = wake(tiny_model(processor, text_config=tiny_llm_config(family)))
+    turns = ["one", "two words", "and three of them"]
+    plain, plain_work = play(model, processor, None, turns)
+    kept, kept_work = play(model, processor, PromptCache(), turns)
+    for one, other in zip(kept, plain):
+        assert relative_error(one, other) < 1e-4
+    assert (kept_work == plain_work) == (family != "Mistral")
 
 
 @pytest.mark.parametrize("name", ["cache", "past_key_values"])

@@ -20,13 +20,13 @@ def clip(tmp_path):
     return write_clip(tmp_path / "clip.mp4")
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int16, np.int32, np.uint8])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "g", ">f4", ">f8", "i2", ">i2", "i4", "u1", "u2", "u4", "i8"])
 def test_sound_arrays_of_any_number_format(dtype):
     wave = tone(1, 8000)[0]
     if np.dtype(dtype).kind == "f":
         array = wave.astype(dtype)
     else:
-        middle = 0 if np.dtype(dtype).kind == "i" else 128
+        middle = 0 if np.dtype(dtype).kind == "i" else np.iinfo(dtype).max // 2 + 1
         array = np.round(wave.astype(np.float64) * (np.iinfo(dtype).max - middle) + middle).astype(dtype)
     (clip,) = load_clip(array, want="audio", array_sampling_rate=8000, sampling_rate=8000)
     assert clip.audio.dtype == np.float32 and apart(clip.audio, wave) < 2e-2
@@ -181,9 +181,13 @@ def test_frames_as_tensors_and_images():
         (np.zeros((2, 8, 9, 3), np.float32), {}, "give 0 to 255 as uint8"),
         (Image.new("RGB", (4, 4)), {"want": "audio"}, "this is a picture; it goes into a video part"),
         (np.zeros((4, 4)), {"want": "audio"}, "no axis for channels"),
+        (np.arange(16000, dtype=np.uint32), {"want": "audio"}, "uint32 samples reach only 15999, silence"),
+        ([[[1], [1, 2]]], {"want": "any"}, "^the source: it is damaged or cannot be read"),
         (np.arange(16000), {"want": "audio"}, "int64 samples reach only 15999, silence on that scale"),
         (STEREO, {"want": "audio", "array_sampling_rate": 1e9}, "1000000000 Hz, above the limit of 768000"),
-        (STEREO, {"want": "audio", "array_sampling_rate": 1e-300}, "s long, above the limit"),
+        (STEREO, {"want": "audio", "array_sampling_rate": 1e-300}, "sampling_rate is 1e-300: give one number above 1"),
+        (STEREO, {"want": "audio", "array_sampling_rate": 0.01}, "sampling_rate is 0.01: give one number above 1"),
+        (STEREO, {"want": "audio", "array_sampling_rate": 2}, "24000 s long, above the limit"),
         (object(), {}, "an? object is no media source"),
     ],
 )
@@ -223,5 +227,7 @@ def test_numbers_that_are_none_are_one_clear_line(value, processor):
 def test_windows_and_frames_are_bounded_as_a_product():
     with pytest.raises(MediaError, match="frames to return, above the limit of 36000"):
         load_clip(np.zeros((2, 4, 4, 3), np.uint8), array_fps=1, window_seconds=1e-4, num_frames=8)
+    with pytest.raises(MediaError, match="320000 windows to return, above the limit of 36000"):
+        load_clip(np.ones(320_000, np.float32) / 9, want="audio", window_seconds=1e-9)
     with pytest.raises(MediaError, match="samples over all channels"):
         load_clip(np.zeros((2, 400), np.float32) + 0.1, want="audio", limits=MediaLimits(max_samples=100))

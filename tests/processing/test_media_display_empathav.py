@@ -195,6 +195,7 @@ TILES = [
         ({"turns": 2}, [(4, 1), (4, 0), (0, 1), (0, 0)]),
         ({"mirror": 1}, [(0, 1), (0, 0), (4, 1), (4, 0)]),
         ({"mirror": 0}, [(4, 0), (4, 1), (0, 0), (0, 1)]),
+        ({"avif": True}, [(0, 0), (0, 1), (4, 0), (4, 1)]),
     ],
 )
 def test_a_photo_made_of_tiles_is_put_together(options, corners):
@@ -218,6 +219,42 @@ def test_a_photo_that_lacks_tiles_or_is_too_large_is_refused():
         assert "\n" not in str(error.value)
     with pytest.raises(MediaError, match="pixels, above the limit of 5000"):
         load_clip(data, limits=MediaLimits(max_pixels=5000))
+
+
+def test_an_index_that_asks_for_more_than_the_file_holds_is_refused_at_once():
+    data = bytearray(write_heif(TILES))
+    place = data.index(b"iloc") + 4 + 4  # sizes of its fields, then the number of items
+    bomb = data[:]
+    bomb[place : place + 2] = b"\0\0"  # extents without offset and length, which take no byte of the index
+    for item in range(10):
+        bomb[place + 4 + 8 * item + 6 : place + 4 + 8 * item + 8] = b"\xff\xff"
+    with pytest.raises(MediaError, match="the given bytes: its index is damaged"):
+        load_clip(bytes(bomb))
+    first = place + 4 + 8  # offset and length of the first tile
+    data[first + 4 : first + 8] = struct.pack(">I", len(data) + 1)
+    with pytest.raises(MediaError, match="the given bytes: one of its tiles is longer than the file"):
+        load_clip(bytes(data))
+    with pytest.raises(MediaError, match="pixels to decode, above the limit of 50000"):
+        load_clip(write_heif(TILES), limits=MediaLimits(max_total_pixels=50_000))
+
+
+def test_pictures_larger_than_their_header_says_are_not_decoded(tmp_path):
+    data = write_clip(tmp_path / "a.mkv", seconds=0.5, fps=10, size=(640, 640), audio_rate=None).read_bytes()
+    width, height = b"\xb0\x82\x02\x80", b"\xba\x82\x02\x80"
+    assert width in data and height in data
+    small = data.replace(width, b"\xb0\x82\0\x10").replace(height, b"\xba\x82\0\x10")
+    with pytest.raises(MediaError, match="pixels a frame, above the limit of 90000|0 of .* frames can be read"):
+        load_clip(small, limits=MediaLimits(max_pixels=90_000))
+
+
+def test_a_track_without_a_decoder_is_named(tmp_path, caplog):
+    data = write_clip(tmp_path / "a.mkv", seconds=0.5, fps=10, audio_codec="flac").read_bytes()
+    strange = data.replace(b"V_MPEG4/ISO/AVC", b"V_STRANGE/1/AVC")
+    assert load_clip(strange, want="any")[0].frames is None
+    assert "no decoder is known for its video stream 0" in caplog.text
+    with pytest.raises(MediaError, match="it has no video track"):
+        load_clip(strange)
+    assert load_clip(data.replace(b"A_FLAC", b"A_ODDS"))[0].audio is None
 
 
 def test_several_video_tracks_are_named(tmp_path, caplog):

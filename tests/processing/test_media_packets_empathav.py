@@ -3,11 +3,13 @@
 import io
 import struct
 import wave
+import zlib
 
 import numpy as np
 import pytest
 
 from clips import OneWay, tone, write_clip, write_sounds
+from transformers_empathav.processing import media_packets_empathav
 from transformers_empathav.processing.media_empathav import MediaError, MediaLimits, load_clip
 from transformers_empathav.processing.media_headers_empathav import mend
 
@@ -146,6 +148,62 @@ def test_a_header_longer_than_the_content_does_not_hide_it(tmp_path, caplog):
     place = data.index(b"mvhd") + 4 + 16
     data[place : place + 4] = struct.pack(">I", 40 * int.from_bytes(data[place : place + 4], "big"))
     assert load_clip(bytes(data))[0].end == pytest.approx(2.0, abs=0.05)
+
+
+def listing(data, count):
+    """An MP4 file whose video has `count` samples of one byte, by its index."""
+    data = bytearray(data)
+    for kind, fields in ((b"stsz", (1, count)), (b"stsc", (1, 1, count, 1)), (b"stts", (1, count, 1))):
+        struct.pack_into(f">{len(fields)}I", data, data.index(kind) + 8, *fields)
+    return bytes(data)
+
+
+def test_an_index_of_more_samples_than_bytes_is_refused_before_memory_is_taken(tmp_path):
+    data = write_clip(tmp_path / "a.mp4", seconds=0.5, fps=10).read_bytes()
+    pieces = write_clip(
+        tmp_path / "b.mp4", seconds=0.5, fps=10, options={"movflags": "frag_keyframe+empty_moov"}
+    ).read_bytes()
+    place = pieces.index(b"trun") + 4
+    fragment = (
+        pieces[:place] + struct.pack(">II", 0, 10**8) + pieces[place + 8 :]
+    )  # samples without fields of their own
+    for bomb in (listing(data, 5 * 10**7), listing(data, 2**32 - 1), fragment, b"\0\0\0\x08xxxx" + fragment):
+        with pytest.raises(MediaError, match=r"the given bytes: its index lists \d+ samples in \d+ bytes"):
+            load_clip(bomb)
+    for whole in (data, pieces):
+        assert load_clip(whole, limits=MediaLimits(min_share=0))[0].end > 0.4
+    nested = b"".join(struct.pack(">I4s", 8 * (5000 - depth), b"moov") for depth in range(5000))
+    for strange in (nested, struct.pack(">I4sQ", 1, b"moov", 2**63), b"\0\0\0\x01moov"):
+        with pytest.raises(MediaError) as error:
+            load_clip(strange)
+        assert "\n" not in str(error.value)
+
+
+def element(name, *content):
+    """An element of Matroska: its id in hexadecimal, its length, its content."""
+    body = b"".join(content)
+    return bytes.fromhex(name) + (len(body) | 1 << 56).to_bytes(8, "big") + body
+
+
+def test_packets_that_unpack_to_more_than_the_file_holds_are_refused():
+    """Matroska may compress its packets by zlib; here each has a thousandth of its size."""
+    compression = element("6d80", element("6240", element("5034", element("4254", b"\0"))))
+    sound = element("e1", element("b5", struct.pack(">d", 192000.0)), element("9f", b"\1"), element("6264", b"\x10"))
+    named = element("d7", b"\1"), element("73c5", b"\1"), element("83", b"\2"), element("86", b"A_PCM/INT/LIT")
+    track = element("1654ae6b", element("ae", *named, compression, sound))
+    packed = zlib.compress(bytes(2_000_000), 9)
+    blocks = element("1f43b675", element("e7", b"\0"), *[element("a3", b"\x81\0\0\x80" + packed)] * 20)
+    file = element("1a45dfa3", element("4282", b"matroska"))
+    file += element("18538067", element("1549a966", element("2ad7b1", b"\x0f\x42\x40")), track, blocks)
+    with pytest.raises(MediaError, match="the given bytes: its packets unpack to far more than the file holds"):
+        load_clip(file, want="audio")
+
+
+def test_packets_are_counted(tmp_path, monkeypatch):
+    path = write_clip(tmp_path / "a.mkv", seconds=1, fps=10)
+    monkeypatch.setattr(media_packets_empathav, "_MOST_PACKETS", 20)
+    with pytest.raises(MediaError, match="a.mkv: it has more than 20 packets"):
+        load_clip(path)
 
 
 def test_headers_are_mended_only_where_they_are_open():

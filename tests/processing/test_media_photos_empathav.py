@@ -102,6 +102,14 @@ def test_damaged_and_large_photos_are_refused(monkeypatch):
         load_clip(saved(noise, "PNG"))
 
 
+def test_a_picture_of_endless_scans_is_refused_before_it_is_decoded():
+    data = saved(Image.new("L", (3000, 3000)), "JPEG", progressive=True)
+    assert load_clip(data)[0].frames.shape == (8, 1280, 1280, 3)
+    scan = data[data.rindex(b"\xff\xda") : -2]  # the last one, again and again
+    with pytest.raises(MediaError, match="the given bytes: it has [0-9]+ scans, and no camera writes more than 100"):
+        load_clip(data[:-2] + scan * 100 + data[-2:])
+
+
 def test_moving_pictures_move_or_say_that_they_do_not(caplog):
     grey = [Image.new("RGB", (16, 16), (40 * index,) * 3) for index in range(4)]
     (clip,) = load_clip(saved(grey[0], "PNG", save_all=True, append_images=grey[1:], duration=100), num_frames=4)

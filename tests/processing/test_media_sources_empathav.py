@@ -157,6 +157,14 @@ def test_names_are_shown_in_one_safe_line(tmp_path):
     assert "é" in Source("é.mp4", MediaLimits()).name
 
 
+def test_what_a_library_says_is_shown_in_one_safe_line(data, caplog):
+    with pytest.raises(MediaError, match=r"strange.mp4: .*gone\\x1b\[31m for \\u202egood") as error:
+        load_clip(File(data, "read", RuntimeError("gone\x1b[31m\nfor \u202egood"), 1))
+    assert str(error.value).isprintable()
+    Source("a", MediaLimits()).warn("red\x1b[31m")
+    assert r"a: red\x1b[31m" in caplog.text
+
+
 def test_limits_are_said_with_the_field_that_raises_them(data):
     for field, value, message in (
         ("max_decode_seconds", 0.0, "reading it takes longer than the limit of 0 s"),

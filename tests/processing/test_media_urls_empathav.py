@@ -129,6 +129,15 @@ def test_redirects_to_other_schemes_are_refused(served, target):
         load_clip(f"{served[1]}/go?{target}", allow_urls=True)
 
 
+@pytest.mark.parametrize(
+    "target", ["http://[bad/a.mp4", "http://127.0.0.1:port/", "http://a b/\x1b[31m", "http://\xe9"]
+)
+def test_redirects_that_lead_nowhere_are_one_line(served, target):
+    with pytest.raises(MediaError) as error:
+        load_clip(f"{served[1]}/go?{target}", allow_urls=True)
+    assert str(error.value).isprintable()
+
+
 def test_redirects_that_may_be_followed_are_and_not_for_ever(served, clip, monkeypatch):
     server, address = served
     monkeypatch.setattr(media_urls_empathav, "is_public", lambda number: True)

@@ -11,7 +11,8 @@ from PIL import Image
 from clips import write_clip
 from helpers import encode, frames
 from transformers_empathav.processing import openai_parts_empathav
-from transformers_empathav.processing.messages_empathav import MediaPart, parse_messages
+from transformers_empathav.processing.media_limits_empathav import MediaError
+from transformers_empathav.processing.messages_empathav import MediaPart, pair_streams, parse_messages
 
 
 def part(**fields) -> MediaPart | str:
@@ -47,11 +48,52 @@ def test_each_part_is_read_as_one_of_ours():
     assert part(type="video", url=f"data:video/mp4;base64,{data}") == MediaPart("video", b"bytes")
 
 
-@pytest.mark.parametrize(
-    "uri", ["data:;base64,Ynl0ZXM=", "DATA:a/b;charset=x;BASE64,Ynl0%0AZXM%3D", "data:,bytes", "data:a/b,b%79tes"]
-)
+URIS = [
+    "data:;base64,Ynl0ZXM=",
+    "DATA:a/b;charset=x;BASE64,Ynl0%0AZXM%3D",
+    "data:a/b;base64,Ynl0\r\nZXM=\n",
+    "data:,bytes",
+    "data:a/b,b%79tes",
+]
+
+
+@pytest.mark.parametrize("uri", URIS)
 def test_data_uris_in_each_spelling(uri):
     assert part(type="audio_url", audio_url={"url": uri}) == MediaPart("audio", b"bytes")
+    assert part(type="image_url", image_url=f" \n{uri}") == MediaPart("video", b"bytes")
+    assert part(type="input_audio", input_audio={"data": uri}) == MediaPart("audio", b"bytes")
+
+
+@pytest.mark.parametrize("uri", URIS)
+def test_data_uris_stand_wherever_a_source_may(uri):
+    for key in ("audio", "url", "path", "bytes"):
+        assert part(type="audio", **{key: uri}) == MediaPart("audio", b"bytes")
+    assert part(type="video", path="x.mp4", audio=uri) == MediaPart("video", "x.mp4", b"bytes")
+    assert pair_streams([{"path": uri}], [uri], None) == [MediaPart("video", b"bytes", b"bytes")]
+
+
+def test_an_address_is_no_data_uri_and_is_not_fetched_unasked(processor):
+    for address in ("HTTPS://example.org/x.png", "https://example.org/data:,x", "https://example.org/x.png "):
+        with pytest.raises(MediaError, match="allow_urls=True"):
+            encode(processor, [{"role": "user", "content": [{"type": "image_url", "image_url": address}]}])
+
+
+def test_content_that_is_no_clip_is_refused_without_being_quoted(processor):
+    for data, reason in ((b"", "empty"), (b"\0" * 2_000_000, "no media"), (b"<svg/>" * 9, "no media")):
+        for uri in (
+            f"data:video/mp4;base64,{in_base64(data)}",
+            "data:," + "".join(f"%{byte:02X}" for byte in data[:99]),
+        ):
+            with pytest.raises(MediaError, match=reason) as error:
+                encode(processor, [{"role": "user", "content": [{"type": "video_url", "video_url": {"url": uri}}]}])
+            assert len(str(error.value)) < 300 and "\n" not in str(error.value)
+
+
+def test_content_beyond_the_limits_is_refused(processor, wave):
+    chat = [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": in_base64(wave)}}]}]
+    assert "input_features" in encode(processor, chat, limits={"max_bytes": len(wave)})
+    with pytest.raises(MediaError, match="bytes.*MediaLimits.max_bytes"):
+        encode(processor, chat, limits={"max_bytes": len(wave) - 1})
 
 
 def test_the_model_sees_what_it_would_see_of_our_own_parts(processor, photo, wave):
@@ -87,6 +129,14 @@ def test_what_is_not_read_of_a_part_is_said(monkeypatch):
         ({"type": "input_audio", "input_audio": {"data": "%%%"}}, "not valid base64"),
         ({"type": "input_audio", "input_audio": {"data": "Ynl0ZX"}}, "not valid base64"),
         ({"type": "input_audio", "input_audio": {"data": "caf\u00e9"}}, "not valid base64"),
+        ({"type": "input_audio", "input_audio": {"data": "Ynl0ZXM=" * 2}}, "not valid base64"),
+        ({"type": "input_audio", "input_audio": {"data": "-_8="}}, "not valid base64"),
+        ({"type": "input_audio", "input_audio": {"data": "data:;base64,%"}}, "not valid base64"),
+        ({"type": "audio", "audio": {"path": "data:audio/wav"}}, "is no data URI"),
+        (
+            {"type": "audio", "audio": "data:," + "%" * 10**7},
+            "10000000 percent-encoded bytes: give base64",
+        ),
         ({"type": "image_url", "image_url": {}}, "without a string under 'url'"),
         ({"type": "image_url", "image_url": {"url": ["x"]}}, "without a string under 'url'"),
         ({"type": "image_url", "image_url": {"url": "data:image/png;base64"}}, "is no data URI"),

@@ -234,10 +234,10 @@ def test_bounds_hold_in_conversations_too(processor):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"truncation": True}, "truncation is no argument of apply_chat_template"),
         ({"tools": [{"type": "function"}]}, "tools is no argument"),
-        ({"return_assistant_tokens_mask": True}, "return_assistant_tokens_mask is no argument"),
-        ({"processor_kwargs": {"fps": 3}}, "unknown fps: it may hold limits"),
+        ({"fps": 3}, "fps is no argument of apply_chat_template"),
+        ({"processor_kwargs": {"fps": 3}}, "unknown fps: it may hold max_length"),
+        ({"limits": {"max_second": 3}}, "limits has the unknown 'max_second': choose from max_seconds"),
         ({"recent_turns": 0}, "recent_turns is 0"),
         ({"max_length": 0}, "max_length is 0"),
         ({"conversation": [[user("hi")], []]}, "Conversation 2: The conversation is empty"),
@@ -252,6 +252,58 @@ def test_arguments_that_would_be_ignored_are_refused(processor, options, reason)
 def test_arguments_that_ask_for_nothing_are_accepted(processor):
     expected = processor.apply_chat_template([user("hi")])
     assert processor.apply_chat_template([user("hi")], tools=None, documents=None, enable_thinking=False) == expected
+    assert processor.apply_chat_template([user("hi")], processor_kwargs={"fps": None}) == expected
+
+
+def test_what_generic_callers_ask_for_is_done(processor):
+    asked = {"padding": "max_length", "truncation": True, "max_length": 100}
+    rows = [[*OLDER, user("x" * 70)], [user("hi")]]
+    inputs = encode(processor, *rows, processor_kwargs=asked)
+    same(encode(processor, *rows, **asked), inputs)
+    assert inputs["input_ids"].shape == inputs["attention_mask"].shape == (2, 100)
+    assert inputs["attention_mask"].sum(1).tolist() == [
+        encode(processor, row, max_length=100)["input_ids"].shape[1] for row in rows
+    ]
+    assert count(inputs["history_input_ids"], processor.memory_token_id) == [8, 0]
+    few = encode(processor, [user(("video", frames(1)))], processor_kwargs={"num_frames": 2})
+    assert few["pixel_values_videos"].shape[1] == 2
+
+
+# Limits
+
+
+def test_limits_of_the_processor_hold_in_every_call(tmp_path):
+    processor = tiny_processor(limits={"max_seconds": 0.5})
+    for call in (
+        lambda **limits: encode(processor, [user(("audio", sound(1)))], **limits),
+        lambda **limits: processor("hi", audio=sound(1), **limits),
+        lambda **limits: processor.load_clip(sound(1), kind="audio", **limits),
+    ):
+        with pytest.raises(MediaError, match="MediaLimits.max_seconds"):
+            call()
+        with pytest.raises(MediaError, match="MediaLimits.max_seconds"):  # of the call, the others of the processor
+            call(limits={"max_samples": 10**6})
+        call(limits={"max_seconds": 2})
+        call(limits=MediaLimits())
+    processor.save_pretrained(tmp_path)
+    again = EmpathAVProcessor.from_pretrained(tmp_path)
+    assert again.media_limits == processor.media_limits == MediaLimits(max_seconds=0.5)
+    assert EmpathAVProcessor.from_pretrained(tmp_path, limits={"max_side": 9}).media_limits == MediaLimits(max_side=9)
+    tiny_processor(limits=MediaLimits(max_seconds=3)).save_pretrained(tmp_path)
+    assert EmpathAVProcessor.from_pretrained(tmp_path).media_limits == MediaLimits(max_seconds=3)
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"max_second": 3}, "limits has the unknown 'max_second': choose from max_seconds, max_frames"),
+        ({"max_seconds": -1}, "max_seconds is -1: give one number above zero"),
+        ({"max_seconds": "long"}, "max_seconds is 'long': give one number"),
+    ],
+)
+def test_limits_that_are_none(limits, reason):
+    with pytest.raises(ValueError, match=reason):
+        tiny_processor(limits=limits)
 
 
 # Construction, saving and loading

@@ -63,10 +63,10 @@ def test_a_memory_has_its_place_with_and_without_history(model, processor):
             processor.apply_chat_template([dialogue(1), dialogue(1)], memory=memory, tokenize=tokenize)
 
 
-def test_a_template_that_drops_the_system_message_loses_no_memory(processor):
-    template = "{% for message in messages if message.role != 'system' %}{{ message.content }}{% endfor %}"
-    inputs = encode(processor, [SYSTEM, *dialogue(2, 3)], recent_turns=1, chat_template=template)
-    assert processor.batch_decode(inputs["input_ids"]) == [processor.memory_token * 2 + "001"]
+def test_a_template_that_drops_the_first_message_loses_no_memory(processor):
+    template = "{{ messages[-1].content }}"
+    inputs = encode(processor, dialogue(3, 3), recent_turns=2, chat_template=template)
+    assert processor.batch_decode(inputs["input_ids"]) == [processor.memory_token * 4 + "002"]
 
 
 def test_a_template_that_drops_clips_is_found_out(processor):
@@ -168,7 +168,31 @@ def test_a_memory_that_does_not_fit_is_an_error(processor):
         encode(processor, dialogue(1006, 4), recent_turns=1)
 
 
-def test_a_template_that_refuses_the_messages_says_what_to_do(processor):
-    strict = "{% if messages[0]['role'] != 'user' %}{{ raise_exception('user first') }}{% endif %}"
-    with pytest.raises(ValueError, match="user first.*recent_turns"):
-        processor.apply_chat_template([assistant("hello"), user("hi")], chat_template=strict)
+# What the assistant writes
+
+MARKED = (
+    "{% for message in messages %}[{{ message.role }}]{% if message.role == 'assistant' %}"
+    "{% generation %}{{ message.content }}.{% endgeneration %}{% else %}{{ message.content }}{% endif %}{% endfor %}"
+)
+
+
+def test_what_the_assistant_writes_is_marked_token_by_token(processor):
+    clip, longer = ("audio", sound(1)), ("audio", sound(2, seconds=5))
+    rows = [[*dialogue(3, 3), user("so", longer), assistant("Oh dear")], [user(clip, "a"), assistant("b")]]
+    inputs = encode(processor, *rows, chat_template=MARKED, return_assistant_tokens_mask=True)
+    ids, masks = inputs["input_ids"], inputs["assistant_masks"]
+    assert masks.shape == ids.shape and masks.dtype == torch.int64
+    written = [processor.decode(row[mask.bool()]) for row, mask in zip(ids, masks)]
+    assert written == ["<|memory|><|memory|>001.Oh dear.", "b."]
+    assert not masks[inputs["attention_mask"] == 0].any()
+    plain = encode(processor, *rows, chat_template=MARKED)
+    assert "assistant_masks" not in plain and torch.equal(plain["input_ids"], ids)
+
+
+def test_marks_that_cannot_be_given_are_refused(processor):
+    asked = {"return_assistant_tokens_mask": True}
+    with pytest.raises(ValueError, match="between {% generation %} and {% endgeneration %}"):
+        encode(processor, [user("hi")], **asked)
+    for options in ({}, {"tokenize": True}):
+        with pytest.raises(ValueError, match="needs tokenize=True and return_dict=True"):
+            processor.apply_chat_template([user("hi")], chat_template=MARKED, **asked, **options)

@@ -48,7 +48,7 @@ def trained(tmp_path_factory, processor):
     options = {"max_steps": 3, "learning_rate": 1e-2, "per_device_train_batch_size": 2, "save_strategy": "no"}
     trainer = EPOTrainer(
         model,
-        peft_config=arguments.lora(),
+        peft_config=arguments.lora(model),
         args=EPOConfig(str(folder / "out"), use_cpu=True, report_to="none", disable_tqdm=True, **options),
         train_dataset=Dataset.from_list([pair("a"), pair("b")]),
         processing_class=processor,

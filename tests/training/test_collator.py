@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from datasets import Dataset
 
+from chat_templates import TEMPLATES
 from clips import write_clip
-from helpers import encode
+from helpers import assistant, encode, sound, user
 from pairs import assistant_says, clip, mixed_pairs, older, pair, replies, text
+from transformers_empathav.testing.tiny import tiny_processor
 from transformers_empathav.training.collator import PAIR, ConversationCollator
 from transformers_empathav.training.feature_cache import FeatureCache
 from transformers_empathav.training.shared_vectors import shared_vectors, text_inputs
@@ -124,7 +127,9 @@ def test_rows_that_cannot_fit_are_named_or_left_out_and_counted(processor, caplo
         ConversationCollator(processor, PAIR, max_length=40)(rows[:1])
     assert [row["id"] for row in collator.usable(rows)] == ["fine"]
     assert "1 of 2 rows do not fit into 200 positions" in caplog.text and "endless" in caplog.text
-    assert not ConversationCollator(processor, PAIR, max_length=40).usable(rows)
+    with pytest.raises(ValueError, match="2 of 2 rows do not fit into 40 positions.* None is left: raise max_length"):
+        ConversationCollator(processor, PAIR, max_length=40).usable(rows)
+    assert collator.usable([]) == []
 
 
 def test_rows_whose_memory_alone_does_not_fit_are_left_out_too(processor, caplog):
@@ -165,12 +170,36 @@ def test_a_row_that_is_none_is_named_before_training_too(processor):
         ConversationCollator(processor, PAIR).usable([pair("good"), {**pair("bad"), "chosen": None}])
 
 
+def test_a_row_of_a_stream_that_does_not_fit_is_skipped_and_counted(processor, caplog):
+    """With a warning for the first, the second, the fourth, ..."""
+    rows = [pair(f"{number}", rejected=assistant_says("ha " * (100 if number % 2 else 1))) for number in range(10)]
+    stream = Dataset.from_list(rows).to_iterable_dataset()
+    collator = ConversationCollator(processor, PAIR, max_length=200)
+    assert [row["id"] for row in collator.usable(stream)] == ["0", "2", "4", "6", "8"]
+    told = [line for line in caplog.text.splitlines() if "rows of the stream so far do not fit" in line]
+    assert len(told) == 3 and "1 of 2 rows" in told[0] and "2 of 4 rows" in told[1] and "4 of 8 rows" in told[2]
+    assert "the last one 7" in told[2]
+
+
+def test_widths_are_padded_to_a_multiple(processor):
+    rows = mixed_pairs()
+    one = ConversationCollator(processor, PAIR)(rows)
+    other = ConversationCollator(processor, PAIR, pad_to_multiple_of=128)(rows)
+    assert one["input_ids"].shape[1] % 128 and other["input_ids"].shape[1] % 128 == 0
+    for index in range(8):
+        assert torch.equal(row_of(one, index), row_of(other, index))
+    assert torch.equal(one["completion_mask"].sum(dim=1), other["completion_mask"].sum(dim=1))
+
+
 def test_numbers_are_tensors_and_must_be_numbers(processor):
     rows = mixed_pairs(with_numbers=True)
     collator = ConversationCollator(processor, PAIR, numbers=("emotional_distance",), ignored_columns=("weight",))
     assert torch.allclose(collator(rows)["emotional_distance"], torch.tensor([0.2, 0.5, 1.0, 0.0]))
-    with pytest.raises(ValueError, match="Row b has None under 'emotional_distance'"):
-        collator([rows[0], {**rows[1], "emotional_distance": None}])
+    for wrong in (None, "far", float("nan"), float("inf")):
+        spoilt = [rows[0], {**rows[1], "emotional_distance": wrong}]
+        for use in (collator, collator.usable):
+            with pytest.raises(ValueError, match=f"Row b has {wrong!r} under 'emotional_distance', where a finite"):
+                use(spoilt)
     with pytest.raises(ValueError, match="'emotional_distance' is missing"):
         collator([{name: value for name, value in rows[0].items() if name != "emotional_distance"}])
 
@@ -187,3 +216,13 @@ def test_the_newest_messages_may_be_more_or_fewer(processor):
     batch = ConversationCollator(processor, recent_turns=1)([row])
     assert batch["modalities"].tolist() == [0, 0, 4]
     assert "history_input_ids" not in ConversationCollator(processor, recent_turns=9)([row])
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_any_chat_template_is_taught_as_it_is_asked(name):
+    processor = tiny_processor(chat_template=TEMPLATES[name], system_prompt="Be kind.")
+    prompt, reply = [user("a"), assistant("b"), user("c", ("audio", sound(1)))], [assistant("well")]
+    row = ConversationCollator(processor).encode({"prompt": prompt, "completion": reply})
+    whole = processor.apply_chat_template([*prompt, *reply]).replace(processor.av_token, processor.av_token * 2)
+    taught = processor.decode(row["prompt"]) + processor.decode(row["replies"][0])
+    assert whole.startswith(taught) and len(whole) - len(taught) <= 1  # but for a line break after the end token

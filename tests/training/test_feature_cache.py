@@ -1,6 +1,8 @@
 """The cache of frozen features: what an entry depends on, that it changes nothing, and what cannot be read."""
 
+import errno
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from clips import write_clip
 from helpers import frames, relative_error, sound
 from transformers_empathav.data.clips.item import clip_item
 from transformers_empathav.processing.media_empathav import MediaError
-from transformers_empathav.testing.tiny import tiny_model
+from transformers_empathav.testing.tiny import tiny_model, tiny_processor
 from transformers_empathav.training.disturbance import Disturbance
 from transformers_empathav.training.extractor.dataset import EmotionCollator, EmotionDataset
 from transformers_empathav.training.extractor.objective import EmotionTraining
@@ -80,6 +82,32 @@ def test_an_entry_belongs_to_bytes_encoders_sampling_and_copy(model, processor, 
     assert len(known) == 8
 
 
+def test_an_entry_belongs_to_what_crops_the_face(model, clip, tmp_path, monkeypatch):
+    """Frames that stayed whole for want of OpenCV are not taken for crops, and the other way round."""
+    cv2, cropping = pytest.importorskip("cv2"), tiny_processor()
+
+    def path(item=clip):
+        return cache_of(model, cropping, tmp_path).path(item)
+
+    known, heard = [path()], array_item(audio=sound(1))
+    for content in ("<cascade/>", "<another/>"):
+        (tmp_path / "cascade.xml").write_text(content)
+        cropping.use_face_cascade(tmp_path / "cascade.xml")
+        known.append(path())
+    with monkeypatch.context() as patch:
+        patch.setattr(cv2, "__version__", "0.1")
+        known.append(path())
+    with_it = path(heard)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "cv2", None)
+        known.append(path())
+        assert path(heard) == with_it  # sound has no face
+    assert len(set(known)) == 5
+    with monkeypatch.context() as patch:  # there are builds without cascades
+        patch.delattr("cv2.CascadeClassifier")
+        assert path() == known[-1]
+
+
 def test_a_changed_file_is_read_anew(model, processor, tmp_path):
     path = write_clip(tmp_path / "a.mp4", seconds=1.0)
     cache, item = cache_of(model, processor, tmp_path / "features"), clip_item(path, "sad")
@@ -98,11 +126,20 @@ def test_a_damaged_entry_is_computed_anew(model, processor, clip, tmp_path):
 
 
 def test_an_interrupted_write_leaves_nothing(model, processor, clip, tmp_path, monkeypatch):
-    import transformers_empathav.training.feature_cache as module
-
-    monkeypatch.setattr(module.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         cache_of(model, processor, tmp_path / "features").load(clip)
+    assert not [path for path in (tmp_path / "features").rglob("*") if path.is_file()]
+
+
+def test_a_full_disk_is_not_the_fault_of_a_clip(model, processor, clip, tmp_path, monkeypatch):
+    """A clip whose entry could not be written would pass for one that cannot be read."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(full))
+    cache = cache_of(model, processor, tmp_path / "features")
+    for write in (cache.load, lambda item: cache.prepare([item], max_unreadable=1.0, progress=False)):
+        with pytest.raises(OSError, match="could not be written .No space left on device.: check disk"):
+            write(clip)
     assert not [path for path in (tmp_path / "features").rglob("*") if path.is_file()]
 
 

@@ -5,6 +5,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from chat_templates import GEMMA
 from helpers import assistant, sound, user, wake
 from transformers_empathav.testing.tiny import tiny_model, tiny_processor, tiny_tokenizer
 from transformers_empathav.writers.local import LocalWriter
@@ -123,3 +124,12 @@ def test_a_model_without_a_chat_template_is_refused(plain, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="no chat template"):
         LocalWriter.from_pretrained(tmp_path)
+
+
+def test_a_writer_whose_template_takes_no_system_message_reads_it_all_the_same(plain, monkeypatch):
+    writer, seen = LocalWriter.from_pretrained(plain / "model", sampling=GREEDY), []
+    writer.tokenizer.chat_template = GEMMA
+    monkeypatch.setattr(writer, "generate", lambda inputs, seed: seen.append(inputs) or [None])
+    writer.write([[{"role": "system", "content": "Be kind."}, user("I lost my job.")]], [0])
+    text = writer.tokenizer.decode(seen[0]["input_ids"][0])
+    assert text == "<|im_start|><turn>user\nBe kind.\n\nI lost my job.<end>\n<turn>model\n"

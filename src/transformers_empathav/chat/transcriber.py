@@ -1,16 +1,33 @@
 """What is said in a sound, by any speech recogniser of transformers."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForCTC, AutoModelForSpeechSeq2Seq, AutoProcessor
+from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import logging
 
 from ..processing.media_sound_empathav import resample
 
 
 logger = logging.get_logger(__name__)
+# Longest sound that is recognised at once, in seconds, and how much of it the next piece reads again.
+WINDOW, OVERLAP = 30.0, 4.0
+# Least level of a tenth of a second, in dB of full scale, of a sound that somebody may be heard in.
+QUIET = -50.0
+# Whisper's probability that a sound is no speech, from which its words do not count.
+NO_SPEECH = 0.6
+
+
+@dataclass
+class Speech:
+    """The words of a sound, and whether somebody speaks in it, as far as that is known."""
+
+    text: str
+    spoken: bool
 
 
 class Transcriber:
@@ -50,23 +67,89 @@ class Transcriber:
             ) from error
 
     @torch.no_grad()
-    def __call__(self, sounds: Sequence[np.ndarray]) -> str:
-        """The words of all sounds, each `(samples,)`, joined by spaces; empty without a recogniser."""
-        if sounds and self.name is None:
+    def __call__(self, sounds: Sequence[np.ndarray]) -> Speech:
+        r"""
+        Recognises one recording.
+
+        A sound that is too quiet to hear anybody in is not read, and words in what Whisper takes for no speech do not
+        count: it writes "you" on silence. A recording longer than `WINDOW` is read in overlapping pieces, so that no
+        word is cut in two.
+
+        Args:
+            sounds (`Sequence[np.ndarray]`): Its consecutive parts, each `(samples,)`.
+        """
+        sound = np.concatenate([np.zeros(0, np.float32), *sounds])
+        if not loud_enough(sound, self.sampling_rate):
+            return Speech("", False)
+        if self.name is None:
             logger.warning(
                 "The checkpoint has no speech recogniser, so the words of the clip are not read: give text, or name a "
                 "recogniser (asr)."
             )
-        if not sounds or not self.name:
-            return ""
+        if not self.name:
+            return Speech("", True)
         self.load()
+        rate = self._loaded[1].feature_extractor.sampling_rate
+        text, spoken = "", False
+        for piece in overlapping(resample("the sound", sound, self.sampling_rate, rate), rate):
+            speech = self._recognise(piece, rate)
+            text, spoken = joined(text, speech.text), spoken or speech.spoken
+        return Speech(text, spoken)
+
+    def _recognise(self, sound: np.ndarray, rate: int) -> Speech:
         model, processor = self._loaded
-        rate, texts = processor.feature_extractor.sampling_rate, []
-        for sound in sounds:
-            sound = resample("the sound", sound, self.sampling_rate, rate)
-            inputs = processor(sound, sampling_rate=rate, return_attention_mask=True, return_tensors="pt")
-            inputs = inputs.to(self.device, model.dtype)
-            writes = model.can_generate()  # CTC models do not: there the blank, a special token, parts double letters
-            tokens = model.generate(**inputs) if writes else model(**inputs).logits.argmax(dim=-1)
-            texts.append(processor.batch_decode(tokens, skip_special_tokens=writes)[0].strip())
-        return " ".join(filter(None, texts))
+        inputs = processor(sound, sampling_rate=rate, return_attention_mask=True, return_tensors="pt")
+        inputs = inputs.to(self.device, model.dtype)
+        if not model.can_generate():  # CTC: there the blank, a special token, parts double letters
+            text = processor.batch_decode(model(**inputs).logits.argmax(dim=-1))[0].strip()
+            return Speech(text, bool(text))
+        if model.config.model_type == "whisper":
+            features = inputs.pop("input_features")
+            inputs["encoder_outputs"] = BaseModelOutput(model.get_encoder()(features).last_hidden_state)
+            if self._no_speech(inputs["encoder_outputs"]) > NO_SPEECH:
+                return Speech("", False)
+        text = processor.batch_decode(model.generate(**inputs), skip_special_tokens=True)[0].strip()
+        return Speech(text, bool(text))
+
+    def _no_speech(self, encoded: BaseModelOutput) -> float:
+        """Probability that Whisper gives to its token for no speech, as the first one."""
+        model, processor = self._loaded
+        start = torch.tensor([[model.generation_config.decoder_start_token_id]], device=self.device)
+        logits = model(encoder_outputs=encoded, decoder_input_ids=start).logits[0, -1].float()
+        names = [name for name in ("<|nospeech|>", "<|nocaptions|>") if name in processor.tokenizer.get_vocab()]
+        return float(logits.softmax(dim=-1)[processor.tokenizer.convert_tokens_to_ids(names)].sum()) if names else 0.0
+
+
+def loud_enough(sound: np.ndarray, rate: int) -> bool:
+    """Whether some tenth of a second of a sound, `(samples,)` at `rate` Hz, is louder than `QUIET`."""
+    size = max(rate // 10, 1)
+    power = [float(np.square(sound[start : start + size]).mean()) for start in range(0, len(sound), size)]
+    return max(power, default=0.0) > 10 ** (QUIET / 10)
+
+
+def overlapping(sound: np.ndarray, rate: int) -> list[np.ndarray]:
+    """The sound in pieces of at most `WINDOW`, equal in length, each beginning `OVERLAP` before the last one ends."""
+    most, again = int(WINDOW * rate), int(OVERLAP * rate)
+    if len(sound) <= most:
+        return [sound]
+    count = -(-(len(sound) - again) // (most - again))
+    step = -(-(len(sound) - again) // count)
+    return [sound[start : start + step + again] for start in range(0, len(sound) - again, step)]
+
+
+def joined(text: str, more: str) -> str:
+    """Two texts whose end and beginning were read from the same sound: what both have stands once."""
+    before, after = text.split(), more.split()
+    if not before or not after:
+        return text or more
+    reach = int(OVERLAP * 6)  # more words are not said in that time
+    old, new = ([plain(word) for word in words] for words in (before[-reach:], after[:reach]))
+    match = SequenceMatcher(None, old, new, autojunk=False).find_longest_match()
+    if not match.size:
+        return f"{text} {more}"
+    start = len(before) - len(old) + match.a
+    return " ".join(before[:start] + after[match.b :])
+
+
+def plain(word: str) -> str:
+    return "".join(character for character in word.lower() if character.isalnum())

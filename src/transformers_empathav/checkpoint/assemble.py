@@ -19,8 +19,9 @@ from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
 from .loading import ASR_FOLDER
 from .parts import choose_placeholders, load_audio, load_language_model, load_vision, window_seconds
-from .prompts import emotion_prompt, role_token_ids, turn_markers
-from .trained_parts import TRAINED_PARTS, fit_new_part, load_part, part_file
+from .probe import probe, with_weights_of
+from .prompts import emotion_prompt, role_token_ids, takes_parts, turn_markers
+from .trained_parts import TRAINED_PARTS, fit_new_part, load_part, part_file, what_is_untrained
 from .wheels import sha256
 
 
@@ -82,13 +83,14 @@ def assemble(
             `LICENSE` is copied, and its `card.yaml` goes into the card.
         adapter (`str` or `os.PathLike`, *optional*):
             Directory of a PEFT adapter that was trained on this checkpoint; its weights are merged in.
-        say (`Callable`, *optional*, defaults to `print`): Called with each line of progress.
+        say (`Callable`, *optional*, defaults to `print`): Called with each line; the last one names untrained parts.
 
     Returns:
         `Path`: the directory.
 
     Raises:
-        `ValueError`: If preset or source are unknown, parts or adapter do not fit, or `output` holds something else.
+        `ValueError`: If preset or source are unknown, parts or adapter do not fit or fail a first trial, or `output`
+            holds something else.
     """
     if preset not in PRESETS:
         raise ValueError(f"Unknown preset {preset!r}: choose from {', '.join(PRESETS)}.")
@@ -111,8 +113,10 @@ def assemble(
         "version": __version__,
         "code": code_digest(),
     }
+    untrained = [part for part in TRAINED_PARTS if part_file(part) not in recipe["trained"]]
+    remark = f": {what_is_untrained(untrained)}" if untrained else ""
     if output.exists() and assembled_recipe(output) == recipe:
-        say(f"{output} is already assembled from these parts.")
+        say(f"{output} is already assembled from these parts{remark}.")
         return output
 
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +124,7 @@ def assemble(
         target = Path(scratch) / "checkpoint"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model, processor, asr = build(parts, sizes, say)
+            model, processor, asr, llm = build(parts, sizes, say)
         for path in overlays:
             load_part(model, path.stem, path)
             say(f"Loaded the trained part {path.name}.")
@@ -130,6 +134,10 @@ def assemble(
         say("Saving ...")
         to_saved_dtype(model).save_pretrained(target)
         processor.save_pretrained(target)
+        say("Trying what was saved ...")
+        bare = with_weights_of(model, llm)
+        del model  # it may be large, and comes back from disk
+        probe(target, bare, say)
         if asr is not None:
             for part in asr:
                 part.save_pretrained(target / ASR_FOLDER)
@@ -142,7 +150,7 @@ def assemble(
             assembled_recipe(output)  # raises an error if it was changed meanwhile
             os.replace(output, Path(scratch) / "older")
         os.replace(target, output)
-    say(f"Assembled {output}.")
+    say(f"Assembled {output}{remark}.")
     return output
 
 
@@ -185,7 +193,10 @@ def code_digest() -> str:
 
 
 def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
-    """Builds model, processor and, for a Whisper encoder, the speech recogniser `(model, processor)`, else `None`."""
+    """
+    Builds model, processor, for a Whisper encoder the speech recogniser `(model, processor)`, else `None`, and gives
+    the language model by itself.
+    """
     say("Language model ...")
     llm, tokenizer = load_language_model(parts.llm)
     say("Audio encoder and speech recogniser ...")
@@ -194,6 +205,7 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
     vision_tower, image_processor, cascade = load_vision(parts.vision)
 
     av_token, memory_token = choose_placeholders(tokenizer, llm)
+    tokenizer.chat_template = takes_parts(tokenizer)
     processor = EmpathAVProcessor(
         feature_extractor,
         image_processor,
@@ -207,6 +219,8 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
     )
     if cascade is not None:
         processor.use_face_cascade(cascade)
+    for remark in processor.template_rules(processor.chat_template).remarks:
+        say(remark)
     emotion_prompt_ids, emotion_label_ids = emotion_prompt(processor)
     user_turn_ids, turn_end_ids = turn_markers(processor)
     config = EmpathAVConfig(
@@ -233,20 +247,12 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
     suppressed = model.generation_config.suppress_tokens
     model.generation_config = llm.generation_config
     model.generation_config.suppress_tokens = [*(llm.generation_config.suppress_tokens or []), *suppressed]
-    return model, processor, asr
+    return model, processor, asr, llm
 
 
 def to_saved_dtype(model: EmpathAVForCausalLM) -> EmpathAVForCausalLM:
-    """Casts the model to bfloat16, except frozen encoders and the extractor's buffers, which that would distort."""
-    exact = {name: parameter.data for name, parameter in model.named_parameters() if "_tower." in name}
-    fitted = {name: buffer for name, buffer in model.named_buffers() if ".extractor." in name}
-    model.to(torch.bfloat16)
-    for name, value in exact.items():
-        model.get_parameter(name).data = value
-    for name, value in fitted.items():
-        owner, _, own = name.rpartition(".")
-        setattr(model.get_submodule(owner), own, value)
-    return model
+    """Casts the model to bfloat16; what that would distort stays in float32, see `KeepsFloat32`."""
+    return model.to(torch.bfloat16)
 
 
 def adapter_weights(directory: str | os.PathLike) -> Path:

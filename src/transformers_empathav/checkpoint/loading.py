@@ -4,13 +4,19 @@ import os
 from pathlib import Path
 
 import torch
+from huggingface_hub import hf_hub_download, snapshot_download
 from safetensors import SafetensorError
 from transformers import AutoConfig
+from transformers.utils import logging
 
+from ..hub.card_facts import ASSEMBLY_FILE, read_json
 from ..modeling.configuration_empathav import EmpathAVConfig
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
+from .trained_parts import TRAINED_PARTS, part_file, what_is_untrained
 
+
+logger = logging.get_logger(__name__)
 
 # Subfolder of a checkpoint with its speech recogniser.
 ASR_FOLDER = "asr"
@@ -30,7 +36,8 @@ def load_checkpoint(
     checkpoint: str | os.PathLike, device: str | torch.device | None = None, dtype: torch.dtype | str | None = None
 ) -> tuple[EmpathAVForCausalLM, EmpathAVProcessor]:
     r"""
-    Loads model and processor of a checkpoint, or of an adapter together with its base checkpoint.
+    Loads model and processor of a checkpoint, or of an adapter together with its base checkpoint. Says so where
+    extractor or compressor are untrained.
 
     Args:
         checkpoint (`str` or `os.PathLike`): Directory or Hub id.
@@ -46,6 +53,8 @@ def load_checkpoint(
     """
     device = default_device(device)
     model = load_model(checkpoint, default_dtype(device) if dtype is None else dtype)
+    if untrained := untrained_parts(model.name_or_path):  # of the base, where the checkpoint is an adapter
+        logger.warning(f"{checkpoint}: {what_is_untrained(untrained)}.")
     return model.to(device).eval(), EmpathAVProcessor.from_pretrained(checkpoint)
 
 
@@ -80,3 +89,35 @@ def check_config(checkpoint: str | os.PathLike):
             f"{checkpoint} is a checkpoint of {config.model_type!r}, not of EmpathAV: make one out of it "
             "with `empathav assemble`."
         )
+
+
+def untrained_parts(checkpoint: str | os.PathLike) -> list[str]:
+    """Names of the parts that a checkpoint was assembled without; none of one that says nothing about them."""
+    path = Path(checkpoint) / ASSEMBLY_FILE
+    if not Path(checkpoint).is_dir():
+        try:
+            path = Path(hf_hub_download(str(checkpoint), ASSEMBLY_FILE))
+        except OSError:  # it has none, or the Hub does not answer
+            return []
+    trained = read_json(path).get("trained") if path.is_file() else None
+    return [] if trained is None else [part for part in TRAINED_PARTS if part_file(part) not in trained]
+
+
+def own_recogniser(checkpoint: str | os.PathLike) -> str | None:
+    r"""
+    The speech recogniser that a checkpoint brings, its subfolder `asr`. That of a checkpoint on the Hub is downloaded.
+
+    Args:
+        checkpoint (`str` or `os.PathLike`): Directory or Hub id.
+
+    Returns:
+        `str`, *optional*: a directory that transformers loads, or `None` if there is no recogniser.
+    """
+    folder = Path(checkpoint)
+    if not folder.is_dir():
+        try:
+            folder = Path(snapshot_download(str(checkpoint), allow_patterns=f"{ASR_FOLDER}/*"))
+        except OSError as error:
+            logger.warning(f"The speech recogniser of {checkpoint} could not be fetched: {error}")
+            return None
+    return str(folder / ASR_FOLDER) if (folder / ASR_FOLDER / "config.json").is_file() else None

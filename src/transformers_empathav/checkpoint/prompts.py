@@ -1,13 +1,35 @@
 """Token ids that a configuration holds: emotion prompt, labels, role names, and markers of a user turn."""
 
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
 from ..modeling.configuration_empathav import EMOTION_LABELS
 from ..processing.messages_empathav import ROLES
 from ..processing.processing_empathav import EmpathAVProcessor
+from ..processing.prompt_empathav import PromptWriter
 
 
 EMOTION_QUESTION = "\nHow does the person who says this feel?"
 EMOTION_ANSWER = "They feel"
 SENTINEL = "SENTINEL"
+# Put before a chat template that reads content as a string: joins content that is a list of parts.
+JOIN_PARTS = """
+{%- set joined = namespace(messages=[], text='') -%}
+{%- for message in messages -%}
+{%- if message['content'] is iterable and message['content'] is not string -%}
+{%- set joined.text = '' -%}
+{%- for part in message['content'] -%}
+{%- if part['type'] != 'text' -%}
+{{- raise_exception('The tokenizer reads text alone: give clips to the processor of AutoProcessor.') -}}
+{%- endif -%}
+{%- set joined.text = joined.text + part['text'] -%}
+{%- endfor -%}
+{%- set message = dict(message, content=joined.text) -%}
+{%- endif -%}
+{%- set joined.messages = joined.messages + [message] -%}
+{%- endfor -%}
+{%- set messages = joined.messages -%}
+{{- '' }}"""
 
 
 def emotion_prompt(processor: EmpathAVProcessor) -> tuple[list[int], list[list[int]]]:
@@ -16,11 +38,19 @@ def emotion_prompt(processor: EmpathAVProcessor) -> tuple[list[int], list[list[i
 
     Args:
         processor ([`EmpathAVProcessor`]): Its chat template frames the prompt.
+
+    Raises:
+        `ValueError`: If the chat template does not write what a user says.
     """
     tokenizer = processor.tokenizer
     question = [{"role": "user", "content": processor.av_token + EMOTION_QUESTION}]
-    prompt = tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True) + EMOTION_ANSWER
+    prompt = PromptWriter(processor, add_generation_prompt=True).render(question) + EMOTION_ANSWER
     prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    if (places := prompt_ids.count(processor.av_token_id)) != 1:
+        raise ValueError(
+            f"The chat template writes a user's message {places} times, not once: take a language model whose "
+            "template writes 'content' as a string or as parts {'type': 'text', 'text': ...}."
+        )
     label_ids = [tokenizer(" " + label, add_special_tokens=False)["input_ids"] for label in EMOTION_LABELS]
     return prompt_ids, label_ids
 
@@ -36,22 +66,54 @@ def turn_markers(processor: EmpathAVProcessor) -> tuple[list[int], list[int]]:
 
     White space at their ends is stripped, since the tokenizer may merge it with the user's text.
     """
-    tokenizer = processor.tokenizer
+    tokenizer, writer = processor.tokenizer, PromptWriter(processor)
     user, assistant = ({"role": role, "content": SENTINEL} for role in ("user", "assistant"))
 
     def after_last(*turns):
-        return tokenizer.apply_chat_template(list(turns), tokenize=False).split(SENTINEL)[-1]
+        return writer.render(list(turns)).split(SENTINEL)[-1]
 
-    rendered = tokenizer.apply_chat_template([user, assistant, user], tokenize=False)
+    rendered = writer.render([user, assistant, user])
     opening = rendered.split(SENTINEL)[2].removeprefix(after_last(user, assistant))
     closing = after_last(user)
     return tuple(tokenizer(text.strip(), add_special_tokens=False)["input_ids"] for text in (opening, closing))
 
 
 def memory_frame(processor: EmpathAVProcessor) -> tuple[list[int], list[int]]:
-    """Token ids before and after a memory in the prompt of `recall`: a system turn, then the start of the reply."""
+    """
+    Token ids before and after a memory in the prompt of `recall`: a system turn, or a user's where the template takes
+    no system turn alone, then the start of the reply.
+
+    Raises:
+        `ValueError`: If the chat template writes neither.
+    """
     tokenizer, mark = processor.tokenizer, processor.memory_token
-    text = tokenizer.apply_chat_template(
-        [{"role": "system", "content": mark}], tokenize=False, add_generation_prompt=True
-    )
-    return tuple(tokenizer(side, add_special_tokens=False)["input_ids"] for side in text.split(mark))
+    writer, problem = PromptWriter(processor, add_generation_prompt=True), None
+    for role in ("system", "user"):
+        try:
+            text = writer.render([{"role": role, "content": mark}])
+        except ValueError as error:
+            problem = error
+            continue
+        if text.count(mark) == 1:
+            return tuple(tokenizer(side, add_special_tokens=False)["input_ids"] for side in text.split(mark))
+    raise ValueError("The chat template writes no message that is alone: give another chat_template.") from problem
+
+
+def takes_parts(tokenizer: PreTrainedTokenizerBase) -> str:
+    """
+    The tokenizer's chat template, made to take content that is a list of text parts, if it reads strings alone.
+
+    The pipeline "text-generation" and servers call the tokenizer alone, with such lists.
+    """
+    template = tokenizer.chat_template
+    if not isinstance(template, str):  # several, by name
+        return template
+
+    def written(content) -> str:
+        try:
+            return tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+        except (TemplateError, TypeError):
+            return ""
+
+    as_text, as_parts = written(SENTINEL), written([{"type": "text", "text": SENTINEL}])
+    return JOIN_PARTS + template if SENTINEL in as_text and as_parts != as_text else template

@@ -5,13 +5,18 @@ import os
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from transformers import PreTrainedTokenizerBase
 
+from ..modeling.file_writing_empathav import write_file
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 
 
-TRAINED_PARTS = ("compressor", "extractor")
+# Each with what holds while it is untrained.
+TRAINED_PARTS = {
+    "compressor": "its memory carries nothing of what was said",
+    "extractor": "the emotions of its clips are guesses",
+}
 # Token whose embedding untrained vectors resemble: a few more of it hardly change the language model's answer.
 ANCHOR_TEXT = ","
 # What the configuration has to say for a trained extractor, and its defaults. It stands beside the weights.
@@ -21,6 +26,16 @@ EXTRACTOR_SETTINGS = {"emotion_temperature": 1.0, "pad_audio": True}
 def part_file(part: str) -> str:
     """File name of a part."""
     return f"{part}.safetensors"
+
+
+def what_is_untrained(parts: list[str]) -> str:
+    """What a user must know of a checkpoint whose `parts` are untrained, in one line."""
+    return (
+        f"{' and '.join(parts)} {'are' if len(parts) > 1 else 'is'} untrained, so "
+        f"{' and '.join(TRAINED_PARTS[part] for part in parts)}: train by "
+        f"{' and '.join(f'recipes/{part}.py' for part in parts)}, or lay trained parts over with `empathav assemble "
+        "--trained`"
+    )
 
 
 def trained_tensors(model: EmpathAVForCausalLM, part: str) -> dict[str, torch.Tensor]:
@@ -56,8 +71,8 @@ def renew_part(model: EmpathAVForCausalLM, part: str, tokenizer: PreTrainedToken
 
 def save_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike, dtype: torch.dtype | None = None):
     """
-    Saves a part to a file, an extractor with the `EXTRACTOR_SETTINGS` of the configuration. Parameters are cast to
-    `dtype` if given; buffers, which were fitted to data, are not.
+    Saves a part to a file, in one step, an extractor with the `EXTRACTOR_SETTINGS` of the configuration. Parameters
+    are cast to `dtype` if given; buffers, which were fitted to data, are not.
     """
     parameters = dict(getattr(model.model, part).named_parameters())
     state = {
@@ -66,7 +81,7 @@ def save_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike, dt
     }
     settings = {name: getattr(model.config, name) for name in EXTRACTOR_SETTINGS} if part == "extractor" else {}
     metadata = {"settings": json.dumps(settings)} if settings else None
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, str(path), metadata=metadata)
+    write_file(path, save({name: tensor.contiguous() for name, tensor in state.items()}, metadata))
 
 
 def load_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike):

@@ -14,6 +14,7 @@ def demo(
     picture: Annotated[Path | None, typer.Option(help="SVG to write: the terminal as it was shown.")] = None,
 ):
     """Play a three-turn conversation with real clips of a face and a voice (CREMA-D)."""
+    from ..chat.conversation import Conversation
     from ..chat.recall import contents, recall
     from ..chat.responder import Responder
     from ..chat.terminal import Screen
@@ -28,21 +29,21 @@ def demo(
             "The emotion extractor of this checkpoint is not trained yet: the bars are what the language model "
             "guesses without looking, and the reply rests on the words alone."
         )
-    history = []
+    conversation = Conversation(responder)
     for number, acted in enumerate(("sad", "angry", "happy"), 1):
-        reply = responder([paths[acted]], history=history, max_new_tokens=64)
+        reply = conversation.say(clips=[paths[acted]], max_new_tokens=64)
         screen.heading(f"Turn {number}: {paths[acted].name}, acted as {acted}")
         screen.reply(reply)
-        history.append({"role": "user", "content": reply.transcript, "emotion": reply.label})
-        history.append({"role": "assistant", "content": reply.response})
+    conversation.compress()  # the newest words, too, to show what becomes of them
+    memory = conversation.memory
     if assembly.get("adapter"):
         screen.note(
-            f"The conversation is in {reply.memory.num_vectors} vectors. Words are read out of a memory by the "
+            f"The conversation is in {memory.num_vectors} vectors. Words are read out of a memory by the "
             "language model as it was when the compressor learned, which is a checkpoint without an adapter."
         )
     elif "compressor.safetensors" in assembly.get("trained", ()):
         screen.heading("What the language model reads out of the memory, a few vectors an utterance")
-        texts = recall(responder.model, responder.processor, reply.memory)
-        screen.memory(reply.memory, contents(reply.memory, texts))
+        texts = recall(responder.model, responder.processor, memory)
+        screen.memory(memory, contents(memory, texts))
     if picture is not None:
         screen.save_picture(picture, f"empathav demo {checkpoint}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .respond import check_clips
-from .shared import Checkpoint
+from .shared import Checkpoint, Limits, read_limits
 
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def emotion(
     timeline: Annotated[bool, typer.Option("--timeline", help="Score a sliding window too.")] = False,
     window: Annotated[float, typer.Option(help="Length of the sliding window, in seconds.")] = 4.0,
     hop: Annotated[float, typer.Option(help="Step from one window to the next, in seconds.")] = 1.0,
+    limit: Limits = None,
     plot: Annotated[Path | None, typer.Option(help="PNG to write: emotions over time, or of several clips.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ):
@@ -29,10 +30,11 @@ def emotion(
     if plot is not None and timeline and len(clips) > 1:
         raise ValueError("A plot of a timeline shows one clip: give one clip, or leave --timeline out.")
 
+    limits = read_limits(limit)
     from ..emotion.clip_reader import EmotionReader
     from ..emotion.plots import plot_emotions
 
-    reader = EmotionReader(checkpoint)
+    reader = EmotionReader(checkpoint, limits=limits)
     labels = reader.model.config.emotion_labels
     found = [reader(clip, timeline, window, hop) for clip in clips]
     if as_json:

@@ -15,14 +15,13 @@ def inspect_memory(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ):
-    """Show what a memory holds: turns, speakers, bytes, and what the language model reads out of it."""
-    from ..modeling.conversation_memory_empathav import ConversationMemory
-
-    memory = ConversationMemory.from_pretrained(directory)
-    if len(memory) != 1:
-        raise ValueError(f"{directory} holds {len(memory)} conversations: save the one to be shown by itself.")
+    """Show what is remembered: turns, speakers, bytes, the newest words, and what is read out of the vectors."""
+    from ..chat.conversation_file import peek
     from ..chat.recall import contents, recall
 
+    memory, verbatim = peek(directory)
+    if len(memory) != 1:
+        raise ValueError(f"{directory} holds {len(memory)} conversations: save the one to be shown by itself.")
     texts = None
     if checkpoint is not None:
         from ..chat.responder import Responder
@@ -31,10 +30,11 @@ def inspect_memory(
         texts = recall(responder.model, responder.processor, memory.to(responder.device))
     rows = contents(memory, texts)
     if as_json:
-        from ..chat.responder import held
+        from ..chat.reply import held
 
-        print(json.dumps({**held(memory), "max_vectors": memory.max_vectors, "groups": rows}))
+        sizes = held(memory, len(verbatim))
+        print(json.dumps({**sizes, "max_vectors": memory.max_vectors, "groups": rows, "messages": verbatim}))
     else:
         from ..chat.terminal import Screen
 
-        Screen().memory(memory, rows)
+        Screen().memory(memory, rows, verbatim)

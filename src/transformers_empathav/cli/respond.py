@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .shared import Checkpoint
+from .shared import Checkpoint, Limits, read_limits, writing_options
 
 
 def respond(
@@ -16,8 +16,11 @@ def respond(
     text: Annotated[str | None, typer.Option(help="What was said; transcribed from the clips if not given.")] = None,
     history: Annotated[Path | None, typer.Option(help="Messages before this turn, JSON lines; memorised too.")] = None,
     memory: Annotated[
-        Path | None, typer.Option(help="Directory of a memory: read if it is there, written back with this exchange.")
+        Path | None,
+        typer.Option(help="Directory of a conversation: read if it is there, written back with this exchange."),
     ] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt; the checkpoint's own if not given.")] = None,
+    recent_turns: Annotated[int | None, typer.Option(min=1, help="Newest messages kept word by word.")] = None,
     asr: Annotated[str | None, typer.Option(help="Speech recogniser of transformers: Hub id or directory.")] = None,
     transcribe: Annotated[bool, typer.Option("--transcribe/--no-transcribe", help="Recognise speech.")] = True,
     max_vectors: Annotated[
@@ -25,6 +28,10 @@ def respond(
         typer.Option(min=1, help="Budget of the memory, in vectors; its own, or half the model's positions."),
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 96,
+    temperature: Annotated[float | None, typer.Option(help="Sample, at this temperature; else greedy.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Sample, from the likeliest tokens of this share.")] = None,
+    limit: Limits = None,
+    seed: Annotated[int | None, typer.Option(help="Makes a sampled reply the same each time.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ):
     """Answer one turn: the emotion, the reply, and what the memory holds."""
@@ -34,17 +41,23 @@ def respond(
         raise ValueError("--asr has nothing to recognise beside --text or --no-transcribe: leave one of them out.")
     if memory is not None and memory.exists() and not memory.is_dir():
         raise ValueError(f"{memory} is a file: --memory names the directory of a memory.")
+    writing = writing_options(temperature, top_p, seed)
+    limits = read_limits(limit)
     check_clips(clips or [])
     messages = read_history(history) if history is not None else []
 
+    from ..chat.conversation import Conversation
+    from ..chat.conversation_file import is_conversation
     from ..chat.responder import Responder
-    from ..modeling.conversation_memory_empathav import MEMORY_FILE, ConversationMemory
 
-    known = ConversationMemory.from_pretrained(memory) if memory and (memory / MEMORY_FILE).exists() else None
-    responder = Responder(checkpoint, asr=asr if transcribe else "", max_vectors=max_vectors)
-    if known is not None:
-        known = known.to(responder.device)
-    reply = responder(clips or [], text, messages, known, max_new_tokens)
+    responder = Responder(checkpoint, asr=asr if transcribe else "", max_vectors=max_vectors, limits=limits)
+    known = memory is not None and is_conversation(memory)
+    conversation = Conversation.load(memory, responder) if known else Conversation(responder)
+    conversation.read_words = True
+    conversation.system = conversation.system if system is None else system
+    conversation.recent_turns = conversation.recent_turns if recent_turns is None else recent_turns
+    conversation.add(messages)
+    reply = conversation.say(text, clips or [], max_new_tokens=max_new_tokens, **writing)
     if as_json:
         print(json.dumps(reply.to_dict()))
     else:
@@ -53,7 +66,7 @@ def respond(
         Screen().reply(reply)
     if memory is not None:  # last: a memory that cannot be written takes no reply with it
         try:
-            reply.memory.save_pretrained(memory, known is None)
+            conversation.save(memory, must_be_new=not known)
         except OSError as error:
             raise OSError(f"--memory {memory} cannot be written ({error}): name a directory where you may.") from None
         except ValueError as error:

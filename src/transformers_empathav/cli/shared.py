@@ -11,6 +11,10 @@ import typer
 from ..chat.printable import printable
 
 
+Limits = Annotated[
+    list[str] | None,
+    typer.Option("--limit", help="Limit on clips, NAME=NUMBER, such as max_seconds=900; may be given several times."),
+]
 Checkpoint = Annotated[str, typer.Argument(help="Directory of `empathav assemble`, or a Hub id.")]
 
 
@@ -26,11 +30,50 @@ def add_command(app: typer.Typer, command: Callable, name: str | None = None):
         try:
             return command(*args, **kwargs)
         except (ValueError, OSError, ImportError) as error:
-            lines = [line.strip() for line in str(error).split("\n")]
-            print(f"error: {printable(' '.join(filter(None, lines)))}", file=sys.stderr)
+            fail(error)
             raise typer.Exit(2) from None
 
     app.command(name)(guarded)
+
+
+def fail(error: Exception):
+    """Says in one line on standard error what went wrong."""
+    lines = [line.strip() for line in str(error).split("\n")]
+    print(f"error: {printable(' '.join(filter(None, lines)))}", file=sys.stderr, flush=True)
+
+
+def writing_options(temperature: float | None, top_p: float | None, seed: int | None) -> dict:
+    """
+    Options of `generate` that choose how a reply is sampled; none is where none is given.
+
+    Raises:
+        `ValueError`: If one is out of range, or there is nothing to seed.
+    """
+    if temperature is not None and not 0 < temperature <= 10:
+        raise ValueError(f"--temperature {temperature:g} is not above 0 and at most 10: leave it out for no sampling.")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"--top-p {top_p:g} is no share above 0 and at most 1.")
+    given = {name: value for name, value in (("temperature", temperature), ("top_p", top_p)) if value is not None}
+    if seed is not None and not given:
+        raise ValueError("--seed has nothing to seed: give --temperature or --top-p, too.")
+    return {"do_sample": True, "seed": seed, **given} if given else {}
+
+
+def read_limits(given: list[str] | None) -> dict[str, float]:
+    """
+    The limits of `--limit`, by name.
+
+    Raises:
+        `ValueError`: there is no such limit, or it is no number above zero.
+    """
+    from ..processing.media_limits_empathav import MediaLimits, number
+
+    limits = {}
+    for text in given or []:
+        name, _, value = text.partition("=")
+        limits[name] = value
+    MediaLimits().changed(limits)
+    return {name: number(value, name) for name, value in limits.items()}
 
 
 def say(text: str):

@@ -64,10 +64,18 @@ class EmotionReader:
         checkpoint (`str` or `os.PathLike`): A directory of `empathav assemble`, or a Hub id.
         device (`str`, *optional*): CUDA where there is one by default.
         batch_size (`int`, *optional*, defaults to 8): Clips or windows at once.
+        limits (`dict`, *optional*): Limits on clips that differ from the processor's, see [`MediaLimits`].
     """
 
-    def __init__(self, checkpoint: str | os.PathLike, device: str | None = None, batch_size: int = 8):
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike,
+        device: str | None = None,
+        batch_size: int = 8,
+        limits: dict | None = None,
+    ):
         self.model, self.processor = load_checkpoint(checkpoint, device)
+        self.processor.limits = {**(self.processor.limits or {}), **(limits or {})}
         self.batch_size = batch_size
 
     def __call__(self, clip: str | os.PathLike, timeline: bool = False, window: float = 4.0, hop: float = 1.0):
@@ -106,6 +114,7 @@ class EmotionReader:
                 num_frames=max(1, round(frames * hop / window)),
                 window_seconds=hop,
                 want="any",
+                limits=self.processor.media_limits,
             )
             windows = slide(pieces, window, hop, frames)
             scores = self.score([self._read(part) for part in windows])

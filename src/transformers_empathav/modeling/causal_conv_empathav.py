@@ -40,32 +40,39 @@ class DepthwiseConv(torch.autograd.Function):
         return grad_x, grad_weight.unsqueeze(1), grad.sum((0, 1)) if ctx.needs_input_grad[2] else None
 
 
-def depthwise_conv(channels, config):
-    """The depthwise `nn.Conv1d` of a mixer, as its Mamba configuration sizes it; applied by [`causal_conv`]."""
-    return nn.Conv1d(channels, channels, config.conv_kernel, groups=channels, bias=config.use_conv_bias)
-
-
-def causal_conv(x, conv, state, lengths):
+class CausalConv1d(nn.Conv1d):
     """
-    Applies a depthwise causal convolution to a sequence, or to the next piece of one.
+    The causal depthwise convolution of a mixer, as its Mamba configuration sizes it.
 
     Args:
-        x (`torch.Tensor` of shape `(batch, length, channels)`): Inputs.
-        conv (`nn.Conv1d`): Holds weight and bias.
-        state (`torch.Tensor` of shape `(batch, channels, conv_kernel - 1)`):
-            Inputs before the first position; zeros at the start of a sequence.
-        lengths (`torch.Tensor` of shape `(batch,)` or `None`):
-            Number of positions per row that are not padding; `None` if no row is padded.
-
-    Returns:
-        `tuple(torch.Tensor, torch.Tensor)`: outputs in the shape of `x`, and the state after the last real position.
+        channels (`int`): Channels of the sequence.
+        config ([`~transformers.Mamba2Config`] or [`~transformers.MambaConfig`]): Width and bias of the kernels.
     """
-    width = state.shape[-1]
-    extended = torch.cat([state.transpose(1, 2).to(x.dtype), x], dim=1)
-    if lengths is None:
-        state = extended[:, x.shape[1] :]
-    else:
-        rows = torch.arange(len(x), device=x.device)[:, None]
-        state = extended[rows, lengths[:, None] + torch.arange(width, device=x.device)]
-    bias = None if conv.bias is None else conv.bias.to(x.dtype)
-    return DepthwiseConv.apply(extended, conv.weight.to(x.dtype), bias), state.transpose(1, 2)
+
+    def __init__(self, channels, config):
+        super().__init__(channels, channels, config.conv_kernel, groups=channels, bias=config.use_conv_bias)
+
+    def forward(self, x, state, lengths=None):
+        """
+        Convolves a sequence, or the next piece of one.
+
+        Args:
+            x (`torch.Tensor` of shape `(batch, length, channels)`): Inputs.
+            state (`torch.Tensor` of shape `(batch, channels, conv_kernel - 1)`):
+                Inputs before the first position; zeros at the start of a sequence.
+            lengths (`torch.Tensor` of shape `(batch,)`, *optional*):
+                Number of positions per row that are not padding; all by default.
+
+        Returns:
+            `tuple(torch.Tensor, torch.Tensor)`: outputs in the shape of `x`, and the state after the last real
+            position.
+        """
+        width = state.shape[-1]
+        extended = torch.cat([state.transpose(1, 2).to(x.dtype), x], dim=1)
+        if lengths is None:
+            state = extended[:, x.shape[1] :]
+        else:
+            rows = torch.arange(len(x), device=x.device)[:, None]
+            state = extended[rows, lengths[:, None] + torch.arange(width, device=x.device)]
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return DepthwiseConv.apply(extended, self.weight.to(x.dtype), bias), state.transpose(1, 2)

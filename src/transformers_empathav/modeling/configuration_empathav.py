@@ -134,6 +134,8 @@ class EmpathAVConfig(PreTrainedConfig):
         compressor_fingerprint (`str`, *optional*):
             SHA-256 of the weights of the compressor and of the embeddings that it reads, written by `save_pretrained`.
             Memories carry it, so that another compressor refuses them.
+        emotion_threshold (`float`, *optional*, defaults to 0.5):
+            Probability from which a conversation counts the likeliest emotion as felt; below it is unsure.
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation from which new weights are drawn.
     """
@@ -166,6 +168,7 @@ class EmpathAVConfig(PreTrainedConfig):
     turn_end_ids: list[int] | tuple[int, ...] = ()
     role_token_ids: dict[str, list[int]] | None = None
     compressor_fingerprint: str | None = None
+    emotion_threshold: float = 0.5
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):

@@ -1,5 +1,6 @@
 """ConversationMemory: the compressed history of a conversation, a value that the caller holds."""
 
+import hashlib
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +10,15 @@ from torch.nn.utils.rnn import pad_sequence
 
 from .memory_budget_empathav import length_within, merge_oldest
 from .memory_check_empathav import ROLES, check_form, check_values
-from .memory_file_empathav import FORMAT_VERSION, MEMORY_FILE, SETTINGS, read_memory, write_memory
+from .memory_file_empathav import (
+    FORMAT_VERSION,
+    MEMORY_FILE,
+    SETTINGS,
+    pack_memory,
+    read_file,
+    replace_file,
+    unpack_memory,
+)
 from .state_space_empathav import StateSpaceState
 
 
@@ -234,15 +243,10 @@ class ConversationMemory:
                 older memory stays.
             `OSError`: If it cannot be written. An older memory stays.
         """
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
-        try:
-            check_values(tensors, self.vectors_per_utterance)
-        except ValueError as error:
-            raise ValueError(f"The memory was not saved ({error}): compress the conversation again.") from None
-        path, settings = Path(save_directory) / MEMORY_FILE, {name: getattr(self, name) for name in SETTINGS}
+        data, path = self.to_bytes(), Path(save_directory) / MEMORY_FILE
         name = os.path.realpath(path)
         path = Path(name) if path.is_symlink() else path  # where it points to, not the link, is replaced
-        written = write_memory(path, tensors, settings, self.files.get(name), must_be_new)
+        written = replace_file(path, data, self.files.get(name), must_be_new)
         object.__setattr__(self, "files", {**self.files, name: written})
 
     @classmethod
@@ -255,7 +259,36 @@ class ConversationMemory:
             `ValueError`: If the file is damaged, inconsistent or of another format version.
         """
         path = Path(directory) / MEMORY_FILE
-        tensors, settings, read = read_memory(path)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"No memory at {path}: give a directory that ConversationMemory.save_pretrained wrote."
+            )
+        data = read_file(path)
+        memory = cls.from_bytes(data, str(path))
+        return replace(memory, files={os.path.realpath(path): hashlib.sha256(data).hexdigest()})
+
+    def to_bytes(self) -> bytes:
+        """
+        The content of the file that `save_pretrained` writes, for a store of your own.
+
+        Raises:
+            `ValueError`: If the memory holds NaN, infinity or what contradicts itself.
+        """
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
+        try:
+            check_values(tensors, self.vectors_per_utterance)
+        except ValueError as error:
+            raise ValueError(f"The memory was not saved ({error}): compress the conversation again.") from None
+        return pack_memory(tensors, {name: getattr(self, name) for name in SETTINGS})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str = "The memory") -> "ConversationMemory":
+        """
+        Reads what `to_bytes` returned; all of it is checked.
+
+        Raises:
+            `ValueError`: If it, called `name`, is damaged, inconsistent or of another format version.
+        """
+        tensors, settings = unpack_memory(data, name)
         state = StateSpaceState(conv=tensors["conv"], ssm=tensors["ssm"])
-        rows = {name: tensors[name] for name in ROW_TENSORS}
-        return cls(**rows, state=state, **settings, files={os.path.realpath(path): read})
+        return cls(**{row: tensors[row] for row in ROW_TENSORS}, state=state, **settings)

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -9,6 +10,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from .configuration_empathav import EmpathAVConfig, FaceEncoderConfig
 from .face_encoder_empathav import FaceEncoder
 from .layers_empathav import EmbeddingProjection, LayerMix, LayerStatistics, sinusoids
+from .precision_empathav import KeepsFloat32
 from .voice_span_empathav import voice_alone
 
 
@@ -25,7 +27,7 @@ def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     return AutoModel.from_config(config)
 
 
-class AudioVisualEmotionExtractor(PreTrainedModel):
+class AudioVisualEmotionExtractor(KeepsFloat32, PreTrainedModel):
     r"""
     Turns clips into emotion vectors: two frozen encoders, and a Q-Former whose learnable queries attend to both (arXiv
     2412.17572; Q-Former: arXiv 2301.12597).
@@ -43,12 +45,19 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
     main_input_name = "input_features"
     input_modalities = ("audio", "video")
     _supports_sdpa = True
+    _no_split_modules = ["AudioVisualEmotionExtractor"]  # its streams meet in one Q-Former
+    # In bfloat16 Whisper's output changes by a tenth, and a channel's mean may be many times its standard deviation.
+    _keep_in_fp32_modules_strict = [
+        "audio_tower", "vision_tower", "channel_shift", "channel_scale",
+        "audio_statistics.limit", "vision_statistics.limit",
+    ]  # fmt: skip
 
     def __init__(self, config: EmpathAVConfig):
         super().__init__(config)
         width = config.qformer_config.encoder_hidden_size
-        self.audio_tower = build_encoder(config.audio_config).requires_grad_(False)
-        self.vision_tower = build_encoder(config.vision_config).requires_grad_(False)
+        # Built in float32 whatever the default dtype: weights on disk (`device_map`) are read in the dtype built with.
+        self.audio_tower = build_encoder(config.audio_config).float().requires_grad_(False)
+        self.vision_tower = build_encoder(config.vision_config).float().requires_grad_(False)
         self.audio_mix = LayerMix(config.audio_config.num_hidden_layers + 1, config.audio_config.hidden_size)
         # The convolutional face encoder widens from layer to layer, so only its last feature map is used.
         equal_width = config.vision_config.model_type != FaceEncoderConfig.model_type
@@ -104,24 +113,48 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         Runs the frozen audio encoder. Features kept from here can be passed to `forward` as `audio_features`.
 
         Args:
-            input_features (`torch.Tensor` of shape `(clips, mel, frames)`): Output of the feature extractor.
+            input_features (`torch.Tensor` of shape `(clips, mel, frames)` or as the feature extractor gives it):
+                Output of the feature extractor.
             input_features_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*):
                 1 where a frame is not padding. Whisper encodes its whole window of 30 s, or, where `config.pad_audio`
-                is false, the voice of each clip by itself ([`voice_alone`]). So the features of a clip do not depend
-                on the rest of the batch. Tokens are cut to the longest sound.
+                is false, the voice of each clip by itself ([`voice_alone`]); its tokens are then cut to the longest
+                sound. Other encoders read each sound without its padding. Either way the features of a clip do not
+                depend on the rest of the batch.
 
         Returns:
             `torch.Tensor` of shape `(clips, layers, tokens, width)`: hidden states of all layers.
         """
-        if input_features_mask is None or self.config.audio_config.model_type != "whisper":
-            return self._run_tower(self.audio_tower, input_features, all_layers=True)
-        if self.config.pad_audio:
-            layers = self._run_tower(self.audio_tower, input_features, all_layers=True)
-            return layers[:, :, : heard_frames(input_features_mask) // 2]
-        input_features, input_features_mask = voice_alone(input_features, input_features_mask)
-        tokens, clips = heard_frames(input_features_mask) // 2, []
-        for clip, mask in zip(input_features.split(1), input_features_mask.split(1)):
-            layers = self._run_tower(self.audio_tower, clip[..., : heard_frames(mask)], all_layers=True)
+        return self.hear(input_features, input_features_mask)[0]
+
+    def hear(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """As `encode_audio`, with a mask over the tokens, or over frames of the same duration."""
+        if mask is not None and self.config.audio_config.model_type == "whisper":
+            if not self.config.pad_audio:
+                inputs, mask = voice_alone(inputs, mask)
+            frames = heard_frames(mask)
+            if self.config.pad_audio:
+                states = self._run_tower(self.audio_tower, inputs, all_layers=True)[:, :, : frames // 2]
+            else:
+                states = self._hear_each(inputs, mask, frames // 2)
+            return states, mask[:, :frames]
+        if mask is None or mask.shape[1] != inputs.shape[1]:
+            return self._run_tower(self.audio_tower, inputs, all_layers=True), mask
+        # One by one, without padding: many encoders hear it, with an attention mask or without.
+        tokens, heard = [], []
+        for sound, real in zip(inputs, mask.to(inputs.device).bool()):
+            nothing = (len(self.audio_mix.logits), 1, self.config.audio_config.hidden_size)
+            states = torch.zeros(nothing, dtype=self.queries.weight.dtype, device=inputs.device)
+            if real.any():
+                (states,) = self._run_tower(self.audio_tower, sound[real][None], all_layers=True)
+            tokens.append(states.transpose(0, 1))
+            heard.append(real.any().expand(states.shape[1]))
+        return pad_sequence(tokens, batch_first=True).transpose(1, 2), pad_sequence(heard, batch_first=True)
+
+    def _hear_each(self, inputs: torch.Tensor, mask: torch.Tensor, tokens: int) -> torch.Tensor:
+        """Hidden states of Whisper, which reads each sound without the rest of its window, padded to `tokens`."""
+        clips = []
+        for clip, real in zip(inputs.split(1), mask.split(1)):
+            layers = self._run_tower(self.audio_tower, clip[..., : heard_frames(real)], all_layers=True)
             clips.append(nn.functional.pad(layers, (0, 0, 0, tokens - layers.shape[2])))
         return torch.cat(clips)
 
@@ -165,7 +198,8 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
         r"""
         Args:
             input_features (`torch.Tensor` of shape `(clips, mel, frames)`, *optional*):
-                Audio features, input of the audio encoder; zeros for a clip without sound.
+                Audio features, input of the audio encoder, or samples where it reads those; zeros for a clip without
+                sound.
             audio_mask (`torch.Tensor` of shape `(clips,)`, *optional*):
                 1 where the clip has sound; all clips by default.
             input_features_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*):
@@ -185,27 +219,25 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             `ValueError`: If neither stream is given, or the streams differ in their number of clips.
         """
         if input_features is not None:
-            audio_features = self.encode_audio(input_features, input_features_mask)
-            if input_features_mask is not None and self.config.audio_config.model_type == "whisper":
-                if not self.config.pad_audio:
-                    input_features_mask = voice_alone(input_features, input_features_mask)[1]
-                input_features_mask = input_features_mask[:, : heard_frames(input_features_mask)]
+            audio_features, input_features_mask = self.hear(input_features, input_features_mask)
         if pixel_values_videos is not None:
             video_features = self.encode_video(pixel_values_videos)
         if audio_features is None and video_features is None:
             raise ValueError(
                 "The extractor was given neither sound nor frames: pass input_features or pixel_values_videos."
             )
-        clips = (audio_features if audio_features is not None else video_features).shape[0]
-        device = self.queries.weight.device
+        stream = audio_features if audio_features is not None else video_features
+        clips, device = len(stream), stream.device
 
-        nothing = self.source_embedding.weight[NOTHING].expand(clips, 1, -1)
+        # Embeddings are called, not read: offloaded weights are there only within their own module's forward pass.
+        sources = self.source_embedding(torch.arange(3, device=device))
+        nothing = sources[NOTHING].expand(clips, 1, -1)
         tokens, visible, whole = [nothing], [torch.ones(clips, 1, dtype=torch.bool, device=device)], []
         if audio_features is not None:
             given = self._stream_mask(audio_mask, clips, device)
             heard = given & frame_mask(input_features_mask, audio_features)
             mixed, pooled = pool(self.audio_mix(audio_features), heard, self.config.audio_pooling)
-            tokens.append(self.audio_projection(mixed) + self.source_embedding.weight[AUDIO])
+            tokens.append(self.audio_projection(mixed) + sources[AUDIO])
             visible.append(pooled)
             whole.append(self.audio_statistics(audio_features, heard) * heard.any(dim=1, keepdim=True))
         if video_features is not None:
@@ -213,7 +245,7 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
             frames, patches = video_features.shape[2:4]
             flat = video_features.flatten(2, 3)
             mixed = self.vision_mix(flat).unflatten(1, (frames, patches))
-            face = self.vision_projection(mixed) + self.source_embedding.weight[VIDEO]
+            face = self.vision_projection(mixed) + sources[VIDEO]
             order = sinusoids(torch.arange(frames, device=device), face.shape[-1])
             tokens.append((face + order.to(face)[:, None]).flatten(1, 2))
             visible.append(given.expand(clips, frames * patches))
@@ -223,7 +255,7 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
                 "Sound and frames are of different numbers of clips: give one row of each per clip, with zeros and "
                 "audio_mask or video_mask 0 where a stream is missing."
             )
-        queries = self.queries.weight.expand(clips, -1, -1)
+        queries = self.queries(torch.arange(self.config.num_query_tokens, device=device)).expand(clips, -1, -1)
         read = self.qformer(
             query_embeds=queries,
             encoder_hidden_states=torch.cat(tokens, dim=1),
@@ -241,7 +273,7 @@ class AudioVisualEmotionExtractor(PreTrainedModel):
 def whisper_layers(tower: WhisperEncoder, input_features: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """All hidden states of Whisper's encoder for sound of any length. Its own `forward` takes full windows alone."""
     hidden = nn.functional.gelu(tower.conv2(nn.functional.gelu(tower.conv1(input_features)))).transpose(1, 2)
-    layers = [hidden + tower.embed_positions.weight[: hidden.shape[1]]]
+    layers = [hidden + tower.embed_positions(torch.arange(hidden.shape[1], device=hidden.device))]
     for layer in tower.layers:
         layers.append(layer(layers[-1], None))
     return (*layers[:-1], tower.layer_norm(layers[-1]))

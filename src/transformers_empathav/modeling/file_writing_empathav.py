@@ -1,8 +1,10 @@
 """Writes files that others may write, too: each appears whole or not at all, and writers take turns."""
 
+import glob
 import os
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,20 +13,31 @@ from pathlib import Path
 PATIENCE = 60.0
 
 
-def write_file(path: str | os.PathLike, data: bytes):
+def write_file(path: str | os.PathLike, data: bytes, check: Callable[[], None] = lambda: None):
     r"""
     Writes a file in one step: a reader, or a process that goes on after a kill, finds the old file or the new one.
+    What killed writers have left of it is removed.
 
     The permissions are those of any new file (`umask`).
 
     Args:
         path (`str` or `os.PathLike`): The file; one that is there is replaced.
         data (`bytes`): Its content, such as `safetensors.torch.save` returns it.
+        check (`Callable`, *optional*): Called while no other writer is at work; it raises if nothing is to be written.
 
     Raises:
         `OSError`: If it cannot be written. The old file stays as it was, and no part of the new one is left.
     """
     path = Path(path)
+    with locked(path.parent) as alone:
+        if alone:
+            remove_partial_files(path)
+        check()
+        write_now(path, data)
+
+
+def write_now(path: Path, data: bytes):
+    """As [`write_file`], without regard to other writers."""
     partial = path.with_name(partial_name(path, secrets.token_hex(8)))
     try:
         with open(partial, "xb") as file:
@@ -42,13 +55,13 @@ def write_file(path: str | os.PathLike, data: bytes):
 
 
 def partial_name(path: Path, token: str) -> str:
-    """Name of the unfinished file beside `path`; with `*` as token the pattern of all such names."""
+    """Name of the unfinished file beside `path`; all such names begin as the one without a token."""
     return f".{path.stem}-{token}"
 
 
 def remove_partial_files(path: Path):
     """Removes what killed writers of `path` have left. Call it under [`locked`] alone: then no writer is alive."""
-    for partial in path.parent.glob(partial_name(path, "*")):
+    for partial in path.parent.glob(glob.escape(partial_name(path, "")) + "*"):
         partial.unlink(missing_ok=True)
 
 

@@ -14,6 +14,7 @@ AUDIO_INPUTS = ("input_features", "audio_features")
 VIDEO_INPUTS = ("pixel_values_videos", "video_features")
 MEDIA_INPUTS = (*AUDIO_INPUTS, "audio_mask", "input_features_mask", *VIDEO_INPUTS, "video_mask")
 EMBEDS = ("av_embeds", "memory_embeds")
+PLACED_INPUTS = (*MEDIA_INPUTS, *EMBEDS, "history_input_ids", "history_attention_mask", "memory")
 # What the installed transformers calls the KV cache: `cache` since 5.24, `past_key_values` before.
 CACHE_NAMES = ("cache", "past_key_values")
 CACHE = next(name for name in CACHE_NAMES if name in BaseModelOutputWithPast.__dataclass_fields__)
@@ -39,7 +40,7 @@ class EmpathAVGenerationMixin(GenerationMixin):
             memory ([`ConversationMemory`], *optional*):
                 Compressed history. If `history_input_ids` are given too, they are read after it.
             prompt_cache ([`PromptCache`], *optional*):
-                Keeps the KV cache of `[system prompt][memory]` for the next turn. Use one object per conversation.
+                Keeps the KV cache for the next turn. Use one object per conversation.
             kwargs:
                 The other inputs of [`EmpathAVForCausalLM.forward`], and the arguments of `generate` in transformers.
 
@@ -69,9 +70,11 @@ class EmpathAVGenerationMixin(GenerationMixin):
             return super().generate(inputs, **kwargs)
         input_ids = kwargs["input_ids"] if inputs is None else inputs
         options = {"generation_config": self.generation_config, **kwargs}
-        kwargs[CACHE] = prompt_cache.reuse(input_ids, memory, options)
+        places = (self.config.av_token_id, self.config.memory_token_id)
+        vectors = dict(zip(places, (kwargs.get(name) for name in EMBEDS)))
+        kwargs[CACHE] = prompt_cache.reuse(input_ids, vectors, options, self.config.text_config)
         generated = super().generate(inputs, **kwargs)
-        prompt_cache.keep(input_ids, memory, self.config.memory_token_id)
+        prompt_cache.keep((generated if isinstance(generated, torch.Tensor) else generated.sequences)[0])
         return generated
 
     def prepare_inputs_for_generation(

@@ -25,8 +25,8 @@ class LayerMix(nn.Module):
     def __init__(self, num_layers: int, width: int):
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(num_layers))
-        self.register_buffer("channel_shift", torch.zeros(num_layers, width))
-        self.register_buffer("channel_scale", torch.ones(num_layers, width))
+        self.register_buffer("channel_shift", torch.zeros(num_layers, width, dtype=torch.float32))
+        self.register_buffer("channel_scale", torch.ones(num_layers, width, dtype=torch.float32))
         self.dropout = nn.Dropout(0.0)
 
     @torch.no_grad()
@@ -71,9 +71,9 @@ class LayerStatistics(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(num_layers, 2, width, out_width))
         self.bias = nn.Parameter(torch.zeros(out_width))
-        self.register_buffer("channel_shift", torch.zeros(num_layers, 2, width))
-        self.register_buffer("channel_scale", torch.ones(num_layers, 2, width))
-        self.register_buffer("limit", torch.tensor(NO_LIMIT))
+        self.register_buffer("channel_shift", torch.zeros(num_layers, 2, width, dtype=torch.float32))
+        self.register_buffer("channel_scale", torch.ones(num_layers, 2, width, dtype=torch.float32))
+        self.register_buffer("limit", torch.tensor(NO_LIMIT, dtype=torch.float32))
         self.dropout = nn.Dropout(0.0)
 
     @torch.no_grad()

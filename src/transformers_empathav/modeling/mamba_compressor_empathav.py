@@ -35,7 +35,7 @@ class MambaCompressor(PreTrainedModel):
     config: EmpathAVConfig
     base_model_prefix = "compressor"
     main_input_name = "inputs_embeds"
-    _no_split_modules = ["StateSpaceLayer"]
+    _no_split_modules = ["MambaCompressor"]  # its layers hand on one state
     # It has no attention, so any attn_implementation of the language model is fine.
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
 
@@ -108,9 +108,11 @@ class MambaCompressor(PreTrainedModel):
             `ValueError`: If `memory` is of another compressor or of another batch size.
         """
         self.check(memory, rows=len(inputs_embeds))
-        weight = self.input_projection.weight
+        weight, device = self.input_projection.weight, inputs_embeds.device
         if memory is None:
             memory = self.empty_memory(len(inputs_embeds))
+        if memory.vectors.device != device:
+            memory = memory.to(device)
         if attention_mask is None:
             attention_mask = torch.ones_like(readout_mask)
         if role_starts is None:

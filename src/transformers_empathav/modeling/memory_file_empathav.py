@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load, save
 from transformers.utils import logging
 
-from .file_writing_empathav import locked, remove_partial_files, write_file
+from .file_writing_empathav import write_file
 from .memory_check_empathav import DTYPES, check_form, check_values
 
 
@@ -21,41 +21,50 @@ READABLE = ("2", FORMAT_VERSION)
 SETTINGS = ("vectors_per_utterance", "max_vectors", "fingerprint")
 
 
-def read_memory(path: Path) -> tuple[dict[str, torch.Tensor], dict, str]:
-    r"""
-    Reads a memory file and checks all of it.
-
-    Args:
-        path (`Path`): The file.
-
-    Returns:
-        `tuple`: its tensors, its `SETTINGS`, and the SHA-256 of the file.
+def read_file(path: Path) -> bytes:
+    """
+    The content of a file of a memory or a conversation.
 
     Raises:
-        `FileNotFoundError`: If there is no such file.
+        `ValueError`: If it is too large to be one.
+        `OSError`: If it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except MemoryError as error:
+        raise ValueError(f"{path} is damaged (too large to read): compress the conversation again.") from error
+
+
+def unpack_memory(data: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict]:
+    r"""
+    Reads the content of a memory file and checks all of it.
+
+    Args:
+        data (`bytes`): The content.
+        name (`str`): What errors call it.
+
+    Returns:
+        `tuple`: its tensors and its `SETTINGS`.
+
+    Raises:
         `ValueError`: If it is damaged, inconsistent or of another format.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"No memory at {path}: give a directory that ConversationMemory.save_pretrained wrote."
-        )
-    data = path.read_bytes()
     try:
         tensors = load(data)
         metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__") or {}
-    except Exception as error:  # safetensors and torch raise many, such as OverflowError for a shape
-        raise ValueError(f"{path} is damaged ({one_line(error)}): compress the conversation again.") from error
+    except Exception as error:  # safetensors and torch raise many, such as OverflowError for a shape, or MemoryError
+        raise ValueError(f"{name} is damaged ({one_line(error)}): compress the conversation again.") from error
     version = metadata.get("format_version", "unknown")
     if version not in READABLE:
         raise ValueError(
-            f"{path} has memory format {ascii(version)[1:-1]:.20}, and this version reads {' and '.join(READABLE)}: "
+            f"{name} has memory format {ascii(version)[1:-1]:.20}, and this version reads {' and '.join(READABLE)}: "
             "compress the conversation again."
         )
     try:
-        missing = [name for name in DTYPES if name not in tensors]
-        if missing := missing + [name for name in SETTINGS if name not in metadata]:
+        missing = [key for key in DTYPES if key not in tensors]
+        if missing := missing + [key for key in SETTINGS if key not in metadata]:
             raise ValueError(f"it lacks {', '.join(missing)}")
-        if unknown := [ascii(name) for name in tensors if name not in DTYPES]:
+        if unknown := [ascii(key) for key in tensors if key not in DTYPES]:
             raise ValueError(f"it holds the unknown {', '.join(unknown)}")
         settings = {
             "vectors_per_utterance": number(metadata, "vectors_per_utterance"),
@@ -67,20 +76,24 @@ def read_memory(path: Path) -> tuple[dict[str, torch.Tensor], dict, str]:
         if version != "2" and metadata.get("checksum") != checksum(tensors, metadata):
             raise ValueError("its content is not what its checksum says")
     except ValueError as error:
-        raise ValueError(f"{path} is damaged ({one_line(error)}): compress the conversation again.") from error
-    return tensors, settings, hashlib.sha256(data).hexdigest()
+        raise ValueError(f"{name} is damaged ({one_line(error)}): compress the conversation again.") from error
+    return tensors, settings
 
 
-def write_memory(
-    path: Path, tensors: dict[str, torch.Tensor], settings: dict, known: str | None, must_be_new: bool
-) -> str:
+def pack_memory(tensors: dict[str, torch.Tensor], settings: dict) -> bytes:
+    """The content of a memory file, which [`unpack_memory`] reads; its values must have been checked."""
+    metadata = {name: str(settings[name] or "") for name in SETTINGS}
+    metadata |= {"format_version": FORMAT_VERSION}
+    return save(tensors, metadata | {"checksum": checksum(tensors, metadata)})
+
+
+def replace_file(path: Path, data: bytes, known: str | None, must_be_new: bool) -> str:
     r"""
-    Writes a memory file. Writers take turns, and none replaces what it has not seen.
+    Writes the file of a memory or a conversation. Writers take turns, and none replaces what it has not seen.
 
     Args:
         path (`Path`): The file.
-        tensors (`dict[str, torch.Tensor]`): As [`read_memory`] returns them.
-        settings (`dict`): As [`read_memory`] returns them.
+        data (`bytes`): Its content.
         known (`str`, *optional*): SHA-256 of the file as it was read or written last; `None` if it never was.
         must_be_new (`bool`): Whether a file that was never read is refused, too, and not replaced with a warning.
 
@@ -91,13 +104,8 @@ def write_memory(
         `ValueError`: If the file has changed since, or `must_be_new` and there is one. It stays.
         `OSError`: If it cannot be written. The old file stays.
     """
-    metadata = {name: str(settings[name] or "") for name in SETTINGS}
-    metadata |= {"format_version": FORMAT_VERSION}
-    data = save(tensors, metadata | {"checksum": checksum(tensors, metadata)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.parent) as alone:
-        if alone:
-            remove_partial_files(path)
+
+    def check():
         found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
         if found is not None and found != known:
             if known is not None or must_be_new:
@@ -106,7 +114,9 @@ def write_memory(
                     "nothing was replaced. Read it again and add this exchange, or save to another directory."
                 )
             logger.warning(f"{path} is replaced by a memory that was not read from it.")
-        write_file(path, data)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, data, check)
     return hashlib.sha256(data).hexdigest()
 
 

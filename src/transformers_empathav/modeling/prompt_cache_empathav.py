@@ -1,43 +1,56 @@
-"""PromptCache: the KV cache of system prompt and memory, kept from turn to turn of a conversation."""
+"""PromptCache: the KV cache of a conversation, kept from turn to turn."""
+
+from copy import copy
 
 import torch
-from transformers import DynamicCache
-
-from .conversation_memory_empathav import ConversationMemory
+from transformers import Cache, DynamicCache, PreTrainedConfig
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 
 class PromptCache:
     r"""
-    The KV cache of `[system prompt][memory]` of one conversation. Pass the same object to each `generate`, as
+    The KV cache of all that one conversation has read and written. Pass the same object to each `generate`, as
     `prompt_cache`.
 
-    A memory grows at its end, so the next turn computes only the new vectors and the verbatim messages. Token ids and
-    vectors are compared each time. After another prompt, another memory or a merge only the common prefix is reused.
+    Token ids are compared each time, and the vectors that stand in their place: the longest beginning that the new
+    prompt shares with the last one is reused. A conversation grows at its end, so an ordinary turn computes what is
+    new. After another prompt, another memory or an interruption less is reused, never something wrong.
+
+    The state of a recurrent layer cannot go back to an earlier token: for language models with such layers nothing is
+    kept, and each turn is computed whole.
     """
 
     def __init__(self):
-        self.input_ids: list[int] = []
-        self.memory_token_id: int | None = None
-        self.vectors: torch.Tensor | None = None
-        self.cache = DynamicCache()
+        self.input_ids = torch.zeros(0, dtype=torch.long)
+        self.vectors: dict[int, torch.Tensor] = {}
+        self.cache: Cache | None = None
+        self.reused = 0  # tokens of the last prompt that were not computed again
 
-    def reuse(self, input_ids: torch.LongTensor, memory: ConversationMemory | None, options: dict) -> DynamicCache:
+    def reuse(
+        self,
+        input_ids: torch.LongTensor,
+        vectors: dict[int, torch.Tensor | None],
+        options: dict,
+        config: PreTrainedConfig,
+    ) -> Cache:
         """
-        Crops the cache to the prefix that it shares with a new prompt. Called by `generate` before decoding.
+        Crops the cache to the beginning that it shares with a new prompt. Called by `generate` before decoding.
 
         Args:
             input_ids (`torch.LongTensor` of shape `(1, length)`): The new prompt.
-            memory ([`ConversationMemory`], *optional*): Its memory.
+            vectors (`dict[int, torch.Tensor]`):
+                For each placeholder's id the vectors `(..., hidden)` that take its places, in order; `None` for none.
             options (`dict`): Arguments of `generate`, with `generation_config`.
+            config (`PreTrainedConfig`): Of the language model.
 
         Returns:
-            `DynamicCache`: the cropped cache.
+            `Cache`: the cropped cache, or a new one.
 
         Raises:
             `ValueError`: If there are several rows, beams or returned sequences, or a KV cache is given too.
         """
-        config = options["generation_config"]
-        several = [options.get(name) or getattr(config, name) or 1 for name in ("num_beams", "num_return_sequences")]
+        usual = options["generation_config"]
+        several = [options.get(name) or getattr(usual, name) or 1 for name in ("num_beams", "num_return_sequences")]
         if len(input_ids) > 1 or max(several) > 1:
             raise ValueError(
                 "A PromptCache is for one sequence of one conversation: use it with one row, one returned sequence "
@@ -45,36 +58,74 @@ class PromptCache:
             )
         if options.get("past_key_values") is not None or options.get("cache") is not None:
             raise ValueError("Give a KV cache or prompt_cache, not both.")
-        common = self._common(input_ids[0].tolist()[:-1], memory)
-        self.input_ids = self.input_ids[:common]  # in step with the cache, in case `generate` is interrupted
-        self._cut(common)
+        given = {token: flat(embeds) for token, embeds in vectors.items() if embeds is not None}
+        self._cut(self._common(input_ids[0, :-1], given))  # the last token is always read: its logits are wanted
+        self.vectors, self.reused = given, len(self.input_ids)
+        if self.cache is None:
+            self.cache = new_cache(config)
         return self.cache
 
-    def keep(self, input_ids: torch.LongTensor, memory: ConversationMemory | None, memory_token_id: int):
+    def keep(self, sequence: torch.LongTensor):
         """
-        Crops the cache to the end of the memory: what follows differs in the next turn. Called by `generate` after
-        decoding.
-        """
-        ids = input_ids[0].tolist()
-        end = len(ids) - ids[::-1].index(memory_token_id) if memory_token_id in ids else 0
-        self.input_ids, self.memory_token_id = ids[:end], memory_token_id
-        self.vectors = None if memory is None else memory.flat()
-        self._cut(end)
+        Notes what the cache holds now. Called by `generate` after decoding.
 
-    def _common(self, ids: list[int], memory: ConversationMemory | None) -> int:
-        """Length of the prefix that the cached prompt and a new one have in common."""
-        if not self.input_ids:
-            return 0
-        vectors, seen = None if memory is None else memory.flat(), 0
-        for index, (old, new) in enumerate(zip(self.input_ids, ids)):
-            if old != new:
-                return index
-            if old == self.memory_token_id:
-                if vectors is None or not torch.equal(self.vectors[seen], vectors[seen]):
-                    return index
-                seen += 1
-        return min(len(self.input_ids), len(ids))
+        Args:
+            sequence (`torch.LongTensor` of shape `(length,)`): Prompt and reply; the last token was not read.
+        """
+        self.input_ids = sequence[: self.cache.get_seq_length()].clone()
+        self._cut(len(self.input_ids))
+
+    def fork(self) -> "PromptCache":
+        """A cache that goes on by itself. What both hold is shared: tensors are replaced, and never written to."""
+        other = copy(self)
+        if self.cache is not None:
+            other.cache = copy(self.cache)
+            other.cache.layers = [copy(layer) for layer in self.cache.layers]
+        return other
+
+    @property
+    def nbytes(self) -> int:
+        """Size of keys and values in bytes."""
+        layers = [] if self.cache is None else [layer for layer in self.cache.layers if layer.is_initialized]
+        return sum(part.numel() * part.element_size() for layer in layers for part in (layer.keys, layer.values))
+
+    def _common(self, ids: torch.LongTensor, vectors: dict[int, torch.Tensor]) -> int:
+        """Length of the beginning that the prompt in the cache and a new one have in common."""
+        length = min(len(self.input_ids), len(ids))
+        old = self.input_ids[:length].to(ids.device)
+        same = old == ids[:length]
+        for token, held in self.vectors.items():
+            places = (old == token).nonzero()[:, 0]
+            new = vectors.get(token, held[:0])
+            count = min(len(places), len(held), len(new))
+            same[places[count:]] = False
+            same[places[:count]] &= (held[:count] == new[:count].to(held)).all(dim=-1).to(same.device)
+        return length if same.all() else int(same.int().argmin())
 
     def _cut(self, length: int):
-        if (surplus := self.cache.get_seq_length() - length) > 0:
-            self.cache.crop(-surplus)
+        """Crops cache and ids to the first `length` tokens, or forgets both where the cache cannot go back."""
+        self.input_ids = self.input_ids[:length].clone()  # in step with the cache, in case `generate` is interrupted
+        if self.cache is None:
+            return
+        try:
+            if self.cache.is_croppable:
+                if (surplus := self.cache.get_seq_length() - length) > 0:
+                    self.cache.crop(-surplus)
+                return
+        except RuntimeError:  # a layer has not kept what it would go back to
+            pass
+        self.input_ids, self.cache = self.input_ids[:0], None
+
+
+def flat(embeds: torch.Tensor) -> torch.Tensor:
+    return embeds.flatten(0, -2)
+
+
+def new_cache(config: PreTrainedConfig) -> Cache:
+    """
+    An empty KV cache for a language model. Layers with a sliding window get one that keeps all: theirs forgets what
+    lies outside of the window, and could not be cropped.
+    """
+    cache = DynamicCache(config=config)
+    plain = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers)
+    return DynamicCache() if plain else cache

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.func import functional_call
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .causal_conv_empathav import causal_conv, depthwise_conv
+from .causal_conv_empathav import CausalConv1d
 from .selective_scan_empathav import selective_scan, ssd_scan
 
 
@@ -52,11 +51,11 @@ class StateSpaceState:
         return StateSpaceState(self.conv.detach(), self.ssm.detach())
 
 
-def compute_dtype(weight):
-    """Dtype to compute in: that of `weight`, or float32 on a CPU without half-precision arithmetic."""
-    if weight.device.type != "cpu" or weight.dtype not in HALF:
-        return weight.dtype
-    return weight.dtype if weight.dtype == torch.bfloat16 and cpu_multiplies_bfloat16() else torch.float32
+def compute_dtype(dtype, device):
+    """Dtype to compute in: that of the weights, or float32 on a CPU without half-precision arithmetic."""
+    if device.type != "cpu" or dtype not in HALF:
+        return dtype
+    return dtype if dtype == torch.bfloat16 and cpu_multiplies_bfloat16() else torch.float32
 
 
 @functools.cache
@@ -66,11 +65,13 @@ def cpu_multiplies_bfloat16():
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def project(linear, x):
-    """Applies `linear`; its half-precision weights are cast to float32 if `x` is in float32."""
-    if x.dtype == torch.float32 and linear.weight.dtype in HALF:
-        return functional_call(linear, {name: p.float() for name, p in linear.named_parameters()}, (x,))
-    return linear(x)
+class Projection(nn.Linear):
+    """A linear layer that computes in float32 if its input is in float32, also with half-precision weights."""
+
+    def forward(self, x):
+        if x.dtype != torch.float32 or self.weight.dtype not in HALF:
+            return super().forward(x)
+        return F.linear(x, self.weight.float(), None if self.bias is None else self.bias.float())
 
 
 class GroupRMSNorm(nn.Module):
@@ -100,20 +101,20 @@ class Mamba2Mixer(nn.Module):
         self.time_step_limit = config.time_step_limit
         self.act = ACT2FN[config.hidden_act]
         channels = self.inner + 2 * self.groups * self.state_size
-        self.in_proj = nn.Linear(config.hidden_size, self.inner + channels + self.heads, bias=config.use_bias)
-        self.conv1d = depthwise_conv(channels, config)
+        self.in_proj = Projection(config.hidden_size, self.inner + channels + self.heads, bias=config.use_bias)
+        self.conv1d = CausalConv1d(channels, config)
         self.dt_bias = nn.Parameter(torch.empty(self.heads))
         self.A_log = nn.Parameter(torch.empty(self.heads))
         self.D = nn.Parameter(torch.empty(self.heads))
         self.norm = GroupRMSNorm(self.inner, config.layer_norm_epsilon, self.groups)
-        self.out_proj = nn.Linear(self.inner, config.hidden_size, bias=config.use_bias)
+        self.out_proj = Projection(self.inner, config.hidden_size, bias=config.use_bias)
         self.conv_shape = (channels, config.conv_kernel - 1)
         self.ssm_shape = (self.heads, self.head_dim, self.state_size)
 
     def forward(self, hidden_states, conv_state, ssm_state, mask=None, lengths=None):
-        projected = project(self.in_proj, hidden_states)
+        projected = self.in_proj(hidden_states)
         gate, xBC, dt = projected.split([self.inner, self.conv_shape[0], self.heads], dim=-1)
-        xBC, conv_state = causal_conv(xBC, self.conv1d, conv_state, lengths)
+        xBC, conv_state = self.conv1d(xBC, conv_state, lengths)
         x, B, C = self.act(xBC).split([self.inner] + [self.groups * self.state_size] * 2, dim=-1)
         precise = ssm_state.dtype
         dt = F.softplus(dt.to(precise) + self.dt_bias.to(precise)).clamp(*self.time_step_limit)
@@ -130,7 +131,7 @@ class Mamba2Mixer(nn.Module):
             self.chunk_size,
         )
         y = self.norm(y.flatten(-2) * F.silu(gate.to(precise)))
-        return project(self.out_proj, y.to(hidden_states.dtype)), conv_state, ssm_state
+        return self.out_proj(y.to(hidden_states.dtype)), conv_state, ssm_state
 
 
 class MambaMixer(nn.Module):
@@ -142,28 +143,28 @@ class MambaMixer(nn.Module):
         self.value_rows = slice(self.inner)  # of in_proj: x, gate
         self.rank, self.state_size = int(config.time_step_rank), config.state_size
         self.act = ACT2FN[config.hidden_act]
-        self.in_proj = nn.Linear(config.hidden_size, 2 * self.inner, bias=config.use_bias)
-        self.conv1d = depthwise_conv(self.inner, config)
-        self.x_proj = nn.Linear(self.inner, self.rank + 2 * self.state_size, bias=False)
-        self.dt_proj = nn.Linear(self.rank, self.inner, bias=True)
+        self.in_proj = Projection(config.hidden_size, 2 * self.inner, bias=config.use_bias)
+        self.conv1d = CausalConv1d(self.inner, config)
+        self.x_proj = Projection(self.inner, self.rank + 2 * self.state_size, bias=False)
+        self.dt_proj = Projection(self.rank, self.inner, bias=True)
         self.A_log = nn.Parameter(torch.empty(self.inner, self.state_size))
         self.D = nn.Parameter(torch.empty(self.inner))
-        self.out_proj = nn.Linear(self.inner, config.hidden_size, bias=config.use_bias)
+        self.out_proj = Projection(self.inner, config.hidden_size, bias=config.use_bias)
         self.conv_shape = (self.inner, config.conv_kernel - 1)
         self.ssm_shape = (self.inner, self.state_size)
 
     def forward(self, hidden_states, conv_state, ssm_state, mask=None, lengths=None):
-        x, gate = project(self.in_proj, hidden_states).chunk(2, dim=-1)
-        x, conv_state = causal_conv(x, self.conv1d, conv_state, lengths)
+        x, gate = self.in_proj(hidden_states).chunk(2, dim=-1)
+        x, conv_state = self.conv1d(x, conv_state, lengths)
         x = self.act(x)
-        dt, B, C = project(self.x_proj, x).split([self.rank, self.state_size, self.state_size], dim=-1)
+        dt, B, C = self.x_proj(x).split([self.rank, self.state_size, self.state_size], dim=-1)
         precise = ssm_state.dtype
-        dt = F.softplus(project(self.dt_proj, dt).to(precise))
+        dt = F.softplus(self.dt_proj(dt).to(precise))
         if mask is not None:
             dt = dt * mask.unsqueeze(-1)
         y, ssm_state = selective_scan(x, dt, -torch.exp(self.A_log.to(precise)), B, C, self.D.to(precise), ssm_state)
         y = y * F.silu(gate.to(precise))
-        return project(self.out_proj, y.to(hidden_states.dtype)), conv_state, ssm_state
+        return self.out_proj(y.to(hidden_states.dtype)), conv_state, ssm_state
 
 
 class StateSpaceLayer(GradientCheckpointingLayer):
@@ -175,7 +176,7 @@ class StateSpaceLayer(GradientCheckpointingLayer):
         self.mixer = Mamba2Mixer(config) if config.model_type == "mamba2" else MambaMixer(config)
 
     def forward(self, residual, conv_state, ssm_state, mask=None, lengths=None):
-        hidden_states = self.norm(residual).to(compute_dtype(self.norm.weight))
+        hidden_states = self.norm(residual).to(compute_dtype(self.norm.weight.dtype, residual.device))
         hidden_states, conv_state, ssm_state = self.mixer(hidden_states, conv_state, ssm_state, mask, lengths)
         return residual + hidden_states, conv_state, ssm_state
 
@@ -206,16 +207,18 @@ class StateSpaceStack(nn.Module):
         self.norm_f = GroupRMSNorm(config.hidden_size, config.layer_norm_epsilon)
         self.apply(lambda module: init_state_space(module, config))
 
-    def empty_state(self, batch: int) -> StateSpaceState:
-        """The state before the first token for `batch` rows: zeros."""
+    def empty_state(self, batch: int, device: torch.device | None = None) -> StateSpaceState:
+        """The state before the first token for `batch` rows: zeros, where the weights are unless `device` is given."""
         mixer, weight = self.layers[0].mixer, self.norm_f.weight
+        if device is None:
+            device = "cpu" if weight.is_meta else weight.device  # offloaded weights are on the device "meta"
         dtype = torch.promote_types(weight.dtype, torch.float32)
         shapes = [(len(self.layers), batch, *shape) for shape in (mixer.conv_shape, mixer.ssm_shape)]
-        return StateSpaceState(*(torch.zeros(shape, dtype=dtype, device=weight.device) for shape in shapes))
+        return StateSpaceState(*(torch.zeros(shape, dtype=dtype, device=device) for shape in shapes))
 
-    def _fitting(self, state, batch):
-        """Checks the shape of `state` and casts it to the right dtype; zeros for `None`."""
-        fresh = self.empty_state(batch)
+    def _fitting(self, state, inputs_embeds):
+        """Checks the shape of `state` and brings it to the right dtype and device; zeros for `None`."""
+        fresh = self.empty_state(len(inputs_embeds), inputs_embeds.device)
         if state is None:
             return fresh
         shapes = [fresh.conv.shape, fresh.ssm.shape]
@@ -225,7 +228,7 @@ class StateSpaceStack(nn.Module):
                 f"and {tuple(shapes[1])} are needed here: pass a state of the same stack, one row for each row of "
                 "inputs_embeds."
             )
-        return StateSpaceState(state.conv.to(fresh.conv.dtype), state.ssm.to(fresh.ssm.dtype))
+        return StateSpaceState(state.conv.to(fresh.conv), state.ssm.to(fresh.ssm))
 
     def forward(
         self,
@@ -253,7 +256,7 @@ class StateSpaceStack(nn.Module):
         batch, length, _ = inputs_embeds.shape
         if attention_mask is not None:
             attention_mask = self._right_padded(attention_mask, batch, length)
-        state = self._fitting(state, batch)
+        state = self._fitting(state, inputs_embeds)
         if length == 0:
             return inputs_embeds, state
 
@@ -269,7 +272,7 @@ class StateSpaceStack(nn.Module):
 
     def _read(self, inputs_embeds, mask, state):
         lengths = None if mask is None else mask.sum(dim=1)
-        dtype = compute_dtype(self.norm_f.weight)
+        dtype = compute_dtype(self.norm_f.weight.dtype, inputs_embeds.device)
         residual_dtype = torch.promote_types(dtype, torch.float32) if self.config.residual_in_fp32 else dtype
         hidden_states = inputs_embeds.to(residual_dtype)
         conv_states, ssm_states = [], []

@@ -48,11 +48,23 @@ class FaceCropper:
             `np.ndarray` of shape `(frames, side, side, 3)`: the same square of each frame, or `frames` themselves if
                 there is no face.
         """
+        return self.crop(frames)[0]
+
+    def crop(self, frames):
+        """
+        Crop frames to the face, and say whether there is one.
+
+        Args:
+            frames (`np.ndarray` of shape `(frames, height, width, 3)`): RGB, uint8.
+
+        Returns:
+            `tuple[np.ndarray, bool | None]`: what a call returns, and whether a face was found; `None` without OpenCV.
+        """
         box = self.find(frames)
         if box is None:
-            return frames
+            return frames, False if opencv() else None
         top, left, side = square_around(box, frames.shape[1:3], self.margin)
-        return frames[:, top : top + side, left : left + side]
+        return frames[:, top : top + side, left : left + side], True
 
     def find(self, frames):
         """
@@ -65,10 +77,8 @@ class FaceCropper:
             `np.ndarray` of shape `(4,)`: left, top, width and height of its box in pixels; `None` without a face or
                 OpenCV.
         """
-        try:
-            import cv2
-            from cv2 import CascadeClassifier
-        except ImportError:
+        cv2 = opencv()
+        if cv2 is None:
             logger.warning_once(
                 "Faces are not cropped, whole frames are used: OpenCV with its cascades is not installed"
                 " (pip install opencv-contrib-python-headless)."
@@ -84,7 +94,7 @@ class FaceCropper:
                     raise MissingMediaError(
                         f"{self.cascade_path}: no such face cascade; assemble the checkpoint again."
                     )
-                self._cascade = CascadeClassifier(self.cascade_path)
+                self._cascade = cv2.CascadeClassifier(self.cascade_path)
             boxes = []
             for frame in frames:
                 grey = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
@@ -94,6 +104,16 @@ class FaceCropper:
 
     def __getstate__(self):
         return {**self.__dict__, "_cascade": None}
+
+
+def opencv():
+    """OpenCV with its cascades as a module, `None` where it is not installed."""
+    try:
+        import cv2
+        from cv2 import CascadeClassifier  # noqa: F401
+    except ImportError:
+        return None
+    return cv2
 
 
 def most_agreed(boxes):

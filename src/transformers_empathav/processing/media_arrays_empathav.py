@@ -5,12 +5,13 @@ from PIL import Image
 
 from .media_limits_empathav import MediaError, number
 from .media_photos_empathav import in_colour
-from .media_sound_empathav import Loudness, as_floats, is_silent, resample, to_mono
+from .media_sound_empathav import Loudness, as_floats, is_flat, resample, to_mono
 from .messages_empathav import unwrap
 
 
 _MAX_CHANNELS = 32
 _LOUDEST_FLOAT = 8
+_BLOCK = 1 << 20  # samples that are converted at once
 
 
 def in_memory(source, rate):
@@ -83,7 +84,7 @@ def sound_of(source, array, rate, sampling_rate):
     """
     shapes = "(samples,) or (channels, samples)"
     try:
-        rate = number(rate, "its sampling rate")
+        rate = number(rate, "its sampling rate", least=1)
     except ValueError as error:
         raise source.error(str(error)) from None
     source.check(rate, "Hz", "max_sampling_rate")
@@ -108,19 +109,21 @@ def sound_of(source, array, rate, sampling_rate):
         raise source.error(f"shape {array.shape} leaves no axis for channels; give (samples,) or (channels, samples).")
     source.check(channels.shape[1] / rate, "s long", "max_seconds")
     source.check(channels.size, "samples over all channels", "max_samples")
-    floats = as_floats(channels)
-    if array.dtype.kind in "iu" and array.dtype.itemsize > 2 and np.any(array) and is_silent(floats.ravel()):
-        raise source.error(
-            f"its {array.dtype} samples reach only {np.abs(array).max()}, silence on that scale; give them in the type"
-            " in which they were recorded, e.g. astype(np.int16)."
-        )
-    loudness = Loudness()
-    loudness.add(floats)
+    if array.dtype.kind in "iu" and array.dtype.itemsize > 2:
+        peak = max(abs(int(array.min())), abs(int(array.max())))
+        if peak and is_flat(np.array([-peak, peak]) / 2.0 ** (8 * array.dtype.itemsize - 1)):
+            raise source.error(
+                f"its {array.dtype} samples reach only {peak}, silence on that scale; give them in the type in which"
+                " they were recorded, e.g. astype(np.int16)."
+            )
+    loudness, blocks = Loudness(), range(0, channels.shape[1], _BLOCK)
+    for begin in blocks:
+        loudness.add(as_floats(channels[:, begin : begin + _BLOCK]))
     weights, reason = loudness.weights()
     if weights is not None:
         source.warn(reason)
-    mono = to_mono(floats, weights)
-    if array.dtype.kind == "f" and _LOUDEST_FLOAT < (peak := np.abs(mono).max()) < np.inf:
+    mono = np.concatenate([to_mono(as_floats(channels[:, begin : begin + _BLOCK]), weights) for begin in blocks])
+    if array.dtype.kind == "f" and _LOUDEST_FLOAT < (peak := max(mono.max(), -mono.min())) < np.inf:
         raise source.error(f"samples reach {peak:g}; floats are read in [-1, 1], scale them or give int16.")
     return resample(source.name, mono, rate, sampling_rate)
 

@@ -21,6 +21,8 @@ from .media_tracks_empathav import read_tracks
 
 
 _LIMITS = MediaLimits()
+# A tenth of a second, which is more than the convolutions of any encoder of sound span at once.
+SHORTEST = 10
 
 
 @dataclass
@@ -35,12 +37,14 @@ class Clip:
         frames (`np.ndarray` of shape `(frames, height, width, 3)`, *optional*): RGB, uint8; `None` without video.
         start (`float`): Start of the window, in seconds from the beginning of the source.
         end (`float`): End of the window, likewise.
+        face (`bool`, *optional*): Whether a face was found in the frames; `None` where none was looked for.
     """
 
     audio: np.ndarray | None
     frames: np.ndarray | None
     start: float
     end: float
+    face: bool | None = None
 
 
 def load_clip(
@@ -106,11 +110,11 @@ def load_clip(
     """
     if want not in ("audio", "both", "video", "any"):
         raise ValueError(f"want={want!r} is not known: use 'audio', 'both', 'video' or 'any'.")
-    sampling_rate = number(sampling_rate, "sampling_rate", most=limits.max_sampling_rate)
+    sampling_rate = number(sampling_rate, "sampling_rate", least=1, most=limits.max_sampling_rate)
     num_frames = number(num_frames, "num_frames", most=limits.max_frames)
     window_seconds = number(window_seconds, "window_seconds")
     if array_sampling_rate is not None:
-        array_sampling_rate = number(array_sampling_rate, "sampling_rate")
+        array_sampling_rate = number(array_sampling_rate, "sampling_rate", least=1)
     if not isinstance(num_frames, int):
         raise ValueError(f"num_frames is {num_frames}: give a whole number.")
     if sound is not None:
@@ -126,7 +130,8 @@ def load_clip(
         with Source("the source", limits).guard():
             source, array_sampling_rate, here = in_memory(source, array_sampling_rate)
     if here:
-        heard = want == "audio" or want == "any" and is_sound(source)
+        with Source("the source", limits).guard():
+            heard = want == "audio" or want == "any" and is_sound(source)
         media = Source("the array" if heard else "the frames", limits)
         with media.guard():
             if heard:
@@ -156,6 +161,7 @@ def _cut(source, sound, video, sampling_rate, num_frames, window_seconds):
     if total == 0:
         raise source.error("it is of zero length; record it again, or leave this part out.")
     count = -(-total // max(1, round(window_seconds * sampling_rate)))
+    source.check(count, "windows to return", "max_frames")
     if video is not None:
         source.check(count * num_frames, "frames to return", "max_frames")
     windows = list(pairwise(total * index // count for index in range(count + 1)))
@@ -200,9 +206,15 @@ def encode_clips(
     data = {"audio_mask": heard.astype(np.int64), "video_mask": seen.astype(np.int64)}
     data["audio_mask"][[clip.audio is not None and is_silent(clip.audio) for clip in clips]] = 0
     if heard.any():
+        sounds = [clip.audio for clip in clips if clip.audio is not None]
+        # Whisper's extractor fills a window up. The others pad to the longest sound, and their encoders need some.
+        window, least = "chunk_length" in feature_extractor.to_dict(), feature_extractor.sampling_rate // SHORTEST
+        if not window:
+            sounds = [np.pad(sound, (0, max(0, least - len(sound)))) for sound in sounds]
         sound = feature_extractor(
-            [clip.audio for clip in clips if clip.audio is not None],
+            sounds,
             sampling_rate=feature_extractor.sampling_rate,
+            padding="max_length" if window else "longest",
             return_attention_mask=True,
             return_tensors="np",
         )

@@ -6,6 +6,8 @@ import struct
 _UNKNOWN = (0, 0x7FFFFFFF, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)  # written before the length is known
 _HUGE = 2**30  # no length of samples, but what stands for an unknown one
 _W64_GUID = 16
+_NESTED = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")  # boxes of MP4 that hold boxes
+_COUNTS = {b"stsz": 8, b"stz2": 8, b"trun": 4}  # boxes that say how many samples there are, and where in them
 PLAIN = (b"RIFF", b"FORM", b".snd", b"caff")  # beginnings of what `held_share` knows
 OPEN_ENDED = (b"FORM", b"riff", b"RF64", b"BW64")  # beginnings of what `mend` mends
 
@@ -31,6 +33,39 @@ def is_complete(format, head, size):
         return False
     length = int.from_bytes(head[place + 4 : place + 4 + width], "big") - (1 << 7 * width)
     return place + 4 + width + length <= size
+
+
+def count_samples(file, begin, end):
+    """
+    How many samples the index of an MP4 file lists. A few bytes may state billions, for each of which FFmpeg takes
+    memory before it looks at one.
+
+    Args:
+        file (`CheckedFile`): The file.
+        begin (`int`): Where its boxes begin.
+        end (`int`): Where they end.
+
+    Returns:
+        `int`
+    """
+    count, place = 0, begin
+    while place + 8 <= end:
+        file.seek(place)
+        head = file.read(32)
+        size, kind = struct.unpack_from(">I4s", head)
+        inner = place + 8
+        if size == 1 and len(head) >= 16:
+            (size,), inner = struct.unpack_from(">Q", head, 8), place + 16
+        after = end if size == 0 else min(place + size, end)
+        if after < inner:
+            break
+        if kind in _NESTED:
+            count += count_samples(file, inner, after)
+        elif kind in _COUNTS:
+            at = inner - place + _COUNTS[kind]
+            count += int.from_bytes(head[at : at + 4], "big")
+        place = after
+    return count
 
 
 def held_share(head, size):

@@ -5,11 +5,12 @@ import struct
 import numpy as np
 from PIL import Image
 
-from .media_limits_empathav import import_av
+from .media_limits_empathav import decoding_options, import_av
 
 
 _CODECS = {b"hvc1": ("hevc", b"hvcC"), b"hev1": ("hevc", b"hvcC"), b"av01": ("libdav1d", b"av1C")}
 _LARGEST_INDEX = 16 * 2**20  # bytes
+_MOST_EXTENTS = 1 << 16  # pieces of all items
 
 
 def read_heif(source, file):
@@ -69,6 +70,7 @@ class _Index:
 
     def __init__(self, source, file):
         self.source, self.file = source, file
+        self.pixels = 0  # decoded so far
         boxes = dict(_boxes(self._find_meta()[4:]))
         reader = _Reader(boxes[b"pitm"])
         self.primary = reader(2 if reader(4) >> 24 == 0 else 4)
@@ -123,12 +125,17 @@ class _Index:
         reader = _Reader(data)
         version, sizes = reader(4) >> 24, reader(2)
         offset, length, base, index = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15, sizes & 15 if version else 0
+        left = _MOST_EXTENTS
         for _ in range(reader(2 if version < 2 else 4)):
             item = reader(2 if version < 2 else 4)
             method = reader(2) & 15 if version else 0
             reader(2)
-            start, extents = reader(base), []
-            for _ in range(reader(2)):
+            start, count = reader(base), reader(2)
+            left -= count
+            if left < 0:  # without widths they would take no bytes of the index
+                raise self.source.error("its index is damaged; copy it again.")
+            extents = []
+            for _ in range(count):
                 reader(index)
                 extents.append((start + reader(offset), reader(length)))
             self.places[item] = method, extents
@@ -151,15 +158,16 @@ class _Index:
         method, extents = self.places[item]
         if method > 1:
             raise self.source.error("it is made of other pictures in a way that is not read; convert it to JPEG.")
-        data = b""
+        if sum(length for _, length in extents) > self.source.size:
+            raise self.source.error("one of its tiles is longer than the file; copy it again.")
+        data = []
         for start, length in extents:
-            self.source.check(len(data) + length, "bytes", "max_bytes")
             if method == 1:
-                data += self.idat[start : start + length]
+                data.append(self.idat[start : start + length])
             else:
                 self.file.seek(start)
-                data += self.file.read(length)
-        return data
+                data.append(self.file.read(length))
+        return b"".join(data)
 
     def picture(self, item, depth=0):
         """An item as RGB pixels: a coded frame, or a grid of them."""
@@ -202,9 +210,12 @@ class _Index:
             self.source.check(width * height, "pixels", "max_pixels")
         self.source.check_time()
         decoder = av.CodecContext.create(codec, "r")
+        decoder.options = decoding_options(self.source.limits)
         decoder.extradata = bytes(described[header])
         frames = [*decoder.decode(av.Packet(self.content(item))), *decoder.decode(None)]
         if not frames:
             raise self.source.error("one of its tiles is damaged; copy it again.")
         self.source.check(frames[0].width * frames[0].height, "pixels", "max_pixels")
+        self.pixels += sum(frame.width * frame.height for frame in frames)
+        self.source.check_pixels(self.pixels)
         return frames[0].to_ndarray(format="rgb24")

@@ -3,7 +3,7 @@
 import math
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from transformers.utils import logging
 
@@ -42,7 +42,7 @@ class MediaLimits:
         max_samples (`int`, *optional*, defaults to 115200000):
             Samples of a sound track over all its channels (300 s of stereo at 192 kHz).
         max_bytes (`int`, *optional*, defaults to 536870912): Bytes of the source, compressed or as an array (512 MiB).
-        max_decode_seconds (`float`, *optional*, defaults to 30.0): Time that reading and decoding a source may take.
+        max_decode_seconds (`float`, *optional*, defaults to 15.0): Time that reading and decoding a source may take.
         max_fetch_seconds (`float`, *optional*, defaults to 30.0):
             Time that fetching an address may take in all, with its redirects.
         max_side (`int`, *optional*, defaults to 1280):
@@ -60,10 +60,30 @@ class MediaLimits:
     max_sampling_rate: int = 768_000
     max_samples: int = 300 * 2 * 192_000
     max_bytes: int = 512 * 2**20
-    max_decode_seconds: float = 30.0
+    max_decode_seconds: float = 15.0
     max_fetch_seconds: float = 30.0
     max_side: int = 1280
     min_share: float = 0.25
+
+    def changed(self, changes):
+        """
+        These limits, some of them changed.
+
+        Args:
+            changes (`MediaLimits`, `dict` or `None`): Other limits, or the values of those that change, by name.
+
+        Returns:
+            `MediaLimits`
+
+        Raises:
+            `ValueError`: If there is no limit of that name, or its value is no number above zero.
+        """
+        if isinstance(changes, MediaLimits):
+            return changes
+        names = [field.name for field in fields(self)]
+        if unknown := [name for name in changes or {} if name not in names]:
+            raise ValueError(f"limits has the unknown {unknown[0]!r:.60}: choose from {', '.join(names)}.")
+        return replace(self, **{name: number(value, name) for name, value in (changes or {}).items()})
 
 
 class Source:
@@ -76,7 +96,7 @@ class Source:
     """
 
     def __init__(self, name, limits):
-        name = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in name)
+        name = printable(name)
         self.name = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
         self.limits = limits
         self.size, self.head = 0, b""  # its length in bytes, and the first of them
@@ -85,11 +105,11 @@ class Source:
 
     def error(self, text, kind=MediaError):
         """The error that says `text` about this source, in one line."""
-        return kind(" ".join(f"{self.name}: {text}".split()))
+        return kind(f"{self.name}: {printable(' '.join(text.split()))}")
 
     def warn(self, text):
         """Logs a warning about this source."""
-        logger.warning(f"{self.name}: {text}")
+        logger.warning(f"{self.name}: {printable(text)}")
 
     def check(self, value, unit, field):
         """
@@ -162,6 +182,11 @@ class Source:
             raise self.error(text) from error
 
 
+def printable(text):
+    """A text whose control characters and terminal escapes are shown and not obeyed; it is one line."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
 def number(value, name, least=0.0, most=math.inf):
     """
     Take a number as users give it: an `int`, a `float`, a scalar of an array library, or digits in a string.
@@ -187,6 +212,14 @@ def number(value, name, least=0.0, most=math.inf):
         shown = f"{value!r:.60}".replace("\n", " ")
         raise MediaError(f"{name} is {shown}: give one number above {'zero' if least == 0 else least}{bound}.")
     return int(taken) if taken.is_integer() else taken
+
+
+def decoding_options(limits):
+    """
+    What keeps FFmpeg from taking memory for pictures beyond the limits before they are seen here. It counts what is
+    coded, which is somewhat more than what is shown.
+    """
+    return {"max_pixels": str(2 * limits.max_pixels + 2**16)}
 
 
 def import_av():

@@ -11,12 +11,14 @@ _GUESSED_LENGTH = {"mp3", "aac", "ac3", "eac3", "amr", "h264", "hevc", "m4v", "a
 _SLACK = 0.1  # seconds by which the header's length may exceed that of the packets before a file counts as cut off
 _UNKNOWN_FRAMES = 2**30  # what writers that cannot go back leave where the number of frames belongs
 _UNKNOWN_BYTES = 2**30  # and where that of the bytes of plain samples does
+_SMALL = 1 << 20  # bytes to which packets may unpack whatever the size of the file
+_MOST_PACKETS = 10**6  # of all tracks; 300 s of sound in packets of 2.5 ms are 120,000
 _RETRIES = 100  # errors in a row after which the rest of a file is given up
 
 
 def demux(source, container, streams):
     """
-    Read the compressed packets of a file in one pass without seeking; they are no larger than the file.
+    Read the compressed packets of a file in one pass without seeking; they are about as large as the file.
 
     Args:
         source (`Source`): The source.
@@ -31,7 +33,7 @@ def demux(source, container, streams):
     """
     packets = {stream.index: [] for stream in streams}
     first, last, step, damage, errors = inf, -inf, 0.0, None, 0
-    stated = stated_seconds(container)
+    stated, held, count = stated_seconds(container), 0, 0
     while errors < _RETRIES:
         try:
             for packet in container.demux():
@@ -51,6 +53,13 @@ def demux(source, container, streams):
                 if stream.type == "video" and stream.average_rate:
                     step = max(step, 1 / float(stream.average_rate))
                 if stream.index in packets and packet.size:
+                    held, count = held + packet.size, count + 1
+                    if count > _MOST_PACKETS:
+                        raise source.error(f"it has more than {_MOST_PACKETS} packets; convert it, e.g. to mp4.")
+                    if held > 2 * source.size + _SMALL:
+                        raise source.error(
+                            "its packets unpack to far more than the file holds; convert it, e.g. to mp4."
+                        )
                     packets[stream.index].append(packet)
                     if stream.type == "video":
                         source.check(len(packets[stream.index]), "frames", "max_frames")
@@ -96,7 +105,8 @@ def stated_seconds(container):
 
 def _plain(stream):
     """Whether a track holds plain samples: whatever there is of a cut off packet is good."""
-    return stream.type == "audio" and stream.codec_context.name.startswith("pcm_")
+    codec = stream.codec_context  # none where there is no decoder
+    return stream.type == "audio" and codec is not None and codec.name.startswith("pcm_")
 
 
 def decode_packet(source, stream, packet=None):

@@ -1,5 +1,7 @@
 """Reads photos: by Pillow in named formats, and HEIC, which Pillow does not read, out of its tiles."""
 
+import re
+
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
@@ -9,6 +11,8 @@ from .media_heif_empathav import read_heif
 
 # Named, since others of Pillow's readers run programs (EPS runs Ghostscript) or open what a file names.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
+_SCAN = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")  # how a scan of a JPEG picture begins
+_MOST_SCANS = 100
 _FULL_SIXTEEN = 257  # 65535 / 255
 
 
@@ -28,12 +32,23 @@ def open_photo(source, file, head):
         `MediaError`: If it is no photo of a known format, is damaged, or beyond the limits.
     """
     file.seek(0)
-    if head[4:8] == b"ftyp" and not (head[8:12] == b"avif" and features.check("avif")):
+    if head[4:8] == b"ftyp" and not (head[8:12] == b"avif" and features.check("avif") and _opens_avif(file)):
         image = read_heif(source, file)
     else:
         image = _read(source, file)
     image.thumbnail((source.limits.max_side, source.limits.max_side))
     return image
+
+
+def _opens_avif(file):
+    """Whether Pillow takes an AVIF photo. It refuses some that are made of tiles, which are then read as HEIC is."""
+    try:
+        Image.open(file, formats=["AVIF"])
+    except UnidentifiedImageError:
+        return False
+    except Image.DecompressionBombError:
+        pass  # said when it is read
+    return True
 
 
 def _read(source, file):
@@ -48,6 +63,10 @@ def _read(source, file):
             " e.g. with ffmpeg, to mp4 or wav."
         ) from None
     source.check(image.width * image.height, "pixels", "max_pixels")
+    if image.format in ("JPEG", "MPO"):  # a progressive one may go over all its pixels again and again
+        file.seek(0)
+        if (scans := len(_SCAN.findall(file.read(source.size)))) > _MOST_SCANS:
+            raise source.error(f"it has {scans} scans, and no camera writes more than {_MOST_SCANS}; save it anew.")
     if image.format not in ("MPO", "TIFF") and (count := getattr(image, "n_frames", 1)) > 1:
         source.warn(f"it moves, but only the first of its {count} pictures is read; convert it to mp4 to read all.")
     try:

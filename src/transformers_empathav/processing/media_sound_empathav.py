@@ -155,13 +155,16 @@ def _decode(source, stream, packets, weights=None):
 
 
 def as_floats(channels):
-    """Samples as floats: those in [-1, 1] as they are, integers scaled from their full range to it."""
+    """Samples as float32 or float64: those in [-1, 1] as they are, integers scaled from their full range to it."""
     dtype = channels.dtype
     if dtype.kind == "f":
-        return channels.astype(np.result_type(dtype, np.float32), copy=False)
-    half = 2.0 ** (8 * dtype.itemsize - 1)
-    wide = channels.astype(np.float32 if dtype.itemsize < 4 else np.float64)
-    return (wide - (half if dtype.kind == "u" else 0.0)) / half
+        return channels.astype(np.float32 if dtype.itemsize <= 4 else np.float64, copy=False)
+    half = 1 << (8 * dtype.itemsize - 1)
+    if dtype.kind == "u":  # silence is in the middle
+        channels = (channels ^ dtype.type(half)).view(f"i{dtype.itemsize}")
+    floats = channels.astype(np.float32)
+    floats /= half
+    return floats
 
 
 def to_mono(channels, weights=None):
@@ -184,8 +187,12 @@ def is_silent(mono):
     """Whether sound is digital silence: what a muted microphone or an empty track gives."""
     if mono.size == 0:
         return True
-    low, high = float(mono.min()), float(mono.max())
-    return high - low <= 2 * _SILENCE and max(-low, high) <= _OFFSET
+    return is_flat(mono) and max(-float(mono.min()), float(mono.max())) <= _OFFSET
+
+
+def is_flat(floats):
+    """Whether samples stay within what counts as silence, wherever that lies."""
+    return float(floats.max()) - float(floats.min()) <= 2 * _SILENCE
 
 
 def resample(name, mono, rate, sampling_rate):

@@ -6,8 +6,8 @@ import os
 import re
 from contextlib import contextmanager
 
-from .media_headers_empathav import OPEN_ENDED, mend
-from .media_limits_empathav import MediaError, MissingMediaError, Source, import_av
+from .media_headers_empathav import OPEN_ENDED, count_samples, mend
+from .media_limits_empathav import MediaError, MissingMediaError, Source, decoding_options, import_av
 from .media_photos_empathav import open_photo
 from .media_urls_empathav import fetch
 
@@ -43,7 +43,8 @@ def open_file(given, limits, allow_urls):
         name = os.fsdecode(given)
         source = Source(name or "''", limits)
         if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", name):
-            held = fetch(source, name, scheme[1].lower(), allow_urls)
+            with source.guard():
+                held = fetch(source, name, scheme[1].lower(), allow_urls)
             source = Source(name, limits)  # decoding has its own time
             yield source, CheckedFile(source, held)
             return
@@ -70,7 +71,8 @@ def open_file(given, limits, allow_urls):
         yield source, CheckedFile(source, given)
     else:
         kind = type(given).__name__
-        raise MediaError(f"a {kind} is no media source; give a path, bytes, a file object or arrays.")
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise MediaError(f"{article} {kind} is no media source; give a path, bytes, a file object or arrays.")
 
 
 def read_bounded(source, file):
@@ -108,7 +110,8 @@ class CheckedFile:
     def read(self, size=-1):
         """At most `size` bytes; all that are left if it is negative."""
         self.source.check_time()
-        size = self.source.limits.max_bytes if size is None or size < 0 else size
+        most = self.source.limits.max_bytes  # headers may ask for any size, and files take memory for it
+        size = most if size is None or size < 0 else min(size, most)
         place = self.file.tell() if self.head else 0
         try:
             with self.source.guard():  # what it raises is its own, and no fault of the format
@@ -176,7 +179,12 @@ def open_media(source, file):
         source.check(source.size, "bytes", "max_bytes")
         yield open_photo(source, file, head)
         return
+    samples = count_samples(file, 0, source.size)
+    file.seek(0)
+    if samples * source.limits.min_share > source.size:  # more than even a file has of which the end is missing
+        raise source.error(f"its index lists {samples} samples in {source.size} bytes; copy or record it again.")
     options = {"format_whitelist": f"{_VIDEO_FORMATS},{_AUDIO_FORMATS}", "protocol_whitelist": "none"}
+    options |= decoding_options(source.limits)
     try:
         container = open_container(av, file, options)
     except av.error.FFmpegError:

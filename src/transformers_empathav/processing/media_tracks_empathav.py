@@ -7,7 +7,7 @@ from math import inf
 import numpy as np
 
 from .media_display_empathav import in_one_size, picture, pixel_aspect
-from .media_limits_empathav import import_av
+from .media_limits_empathav import decoding_options, import_av
 from .media_packets_empathav import decode_packet, demux, seconds_of
 from .media_sound_empathav import SILENT, is_silent, read_sound
 
@@ -34,14 +34,15 @@ def read_tracks(source, container, want, sound, sampling_rate):
     video, heard = None, None
     if want != "audio":
         cover = import_av().stream.Disposition.attached_pic
-        films = [stream for stream in container.streams.video if not stream.disposition & cover]
+        films = [stream for stream in _decodable(source, container.streams.video) if not stream.disposition & cover]
         best = container.streams.best("video")
         video = best if best in films else next(iter(films), None)
         if len(films) > 1:
             source.warn(f"it has {len(films)} video tracks; stream {video.index} is read and the others are not.")
     audio = []
-    if sound is None and (best := container.streams.best("audio")) is not None:
-        audio = [best, *(stream for stream in container.streams.audio if stream != best)]
+    if sound is None:
+        best = container.streams.best("audio")
+        audio = sorted(_decodable(source, container.streams.audio), key=lambda stream: stream != best)
     if want == "any" and video is None and not audio:
         raise source.error("it has neither a video nor an audio track; give another file.")
     if want != "any" and not (audio if want == "audio" else video):
@@ -62,6 +63,14 @@ def read_tracks(source, container, want, sound, sampling_rate):
         source.check(later + len(sound) / sampling_rate, "s long", "max_seconds")
         sound = np.pad(sound, (round(later * sampling_rate), 0))
     return sound, track
+
+
+def _decodable(source, streams):
+    """The streams that have a decoder; the others are named."""
+    for stream in streams:
+        if stream.codec_context is None:
+            source.warn(f"no decoder is known for its {stream.type} stream {stream.index}, which is not read.")
+    return [stream for stream in streams if stream.codec_context is not None]
 
 
 class VideoTrack:
@@ -97,6 +106,7 @@ class VideoTrack:
         self.seconds = end - self.origin
         source.check(self.seconds, "s long", "max_seconds")
         stream.thread_type = "AUTO"
+        stream.codec_context.options = decoding_options(source.limits)
 
     def at(self, times):
         """

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from transformers.utils import logging
 
-from .openai_parts_empathav import OPENAI_TYPES, from_openai, read_data_uri
+from .openai_parts_empathav import OPENAI_TYPES, from_openai, is_data_uri, read_data_uri
 
 
 logger = logging.get_logger(__name__)
@@ -78,7 +78,7 @@ def parse_messages(
             `{"role", "content", "emotion"?, "speaker"?}` with `content` a string or a list of parts. Parts are
             `{"type": "text", "text"}` or `{"type": "audio" | "video", "path" | "url" | "bytes" | "audio" | "video"}`.
             A video part may hold separate sound under `"audio"`. OpenAI's `input_audio`, `image_url`, `audio_url` and
-            `video_url` are taken too, and so are data URIs as `"url"`. Keys whose value is `None` count as absent,
+            `video_url` are taken too, and so are data URIs as sources. Keys whose value is `None` count as absent,
             since Arrow fills them in.
         emotion_labels (`list[str]`): The emotions that a message may carry.
         row (`int`, *optional*): Number of the conversation in its batch, for errors.
@@ -160,7 +160,7 @@ def parse_part(part: Mapping, name: str) -> str | MediaPart:
             raise ValueError(f"{name} has a text part without a string under 'text'.")
         check_unicode(part["text"], f"{name} has text")
         return part["text"]
-    sources = [read_source(key, part[key], name) for key in SOURCE_KEYS[kind] if part.get(key) is not None]
+    sources = [part[key] for key in SOURCE_KEYS[kind] if part.get(key) is not None]
     if len(sources) != 1:
         raise ValueError(
             f"{name} has a part of type {kind!r} with {len(sources)} sources: give exactly one of "
@@ -172,13 +172,6 @@ def parse_part(part: Mapping, name: str) -> str | MediaPart:
         if isinstance(source, str) and not is_file_name(source):
             raise ValueError(f"{name} has a clip with a name that no file can have: check its encoding.")
     return clip
-
-
-def read_source(key: str, source, name: str):
-    """A source as [`load_clip`] reads it: a data URI under `url` becomes bytes."""
-    if key == "url" and isinstance(source, str) and source[:5].lower() == "data:":
-        return read_data_uri(source, name)
-    return source
 
 
 def is_file_name(text: str) -> bool:
@@ -199,15 +192,19 @@ def media_part(kind: str, source, sound=None, sampling_rate: int | None = None, 
 
 def unwrap(source, name: str = "The source") -> tuple:
     """
-    Takes source (array, bytes or path) and sampling rate out of a dictionary of `datasets`; others stay as they are.
+    Takes source (array, bytes or path) and sampling rate out of a dictionary of `datasets`, and bytes out of a data
+    URI; others stay as they are.
     """
-    if not isinstance(source, Mapping):
-        return source, None
-    for key in ("array", "bytes", "path"):
-        if source.get(key) is not None:
-            return source[key], source.get("sampling_rate")
-    keys = ", ".join(map(shown, list(source)[:5]))
-    raise ValueError(f"{name} has a clip with the keys {keys or '-'}: give one of 'array', 'bytes' or 'path'.")
+    rate = None
+    if isinstance(source, Mapping):
+        key = next((key for key in ("array", "bytes", "path") if source.get(key) is not None), None)
+        if key is None:
+            keys = ", ".join(map(shown, list(source)[:5]))
+            raise ValueError(f"{name} has a clip with the keys {keys or '-'}: give one of 'array', 'bytes' or 'path'.")
+        source, rate = source[key], source.get("sampling_rate")
+    if isinstance(source, str) and is_data_uri(source):
+        source = read_data_uri(source, name)
+    return source, rate
 
 
 def pair_streams(videos, audio, sampling_rate: int | None) -> list[MediaPart]:

@@ -3,17 +3,17 @@
 import logging
 from collections.abc import Sized
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import TypeVar
 
 import torch
 from transformers import TrainingArguments
-from transformers.trainer_utils import IntervalStrategy, get_last_checkpoint
+from transformers.trainer_utils import IntervalStrategy
 from trl import TrlParser
 
 from ..checkpoint.loading import load_model
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
+from .checkpoints import checkpoint_problems, last_complete_checkpoint
 
 
 logger = logging.getLogger(__name__)
@@ -88,13 +88,22 @@ def resumes(training: TrainingArguments) -> bool:
 def resume_from(training: TrainingArguments) -> str | None:
     """
     The checkpoint that `--resume_from_checkpoint` means, for `trainer.train`. A path means itself, and `true` the
-    newest checkpoint of the output directory, or none where there is none yet.
+    newest complete checkpoint of the output directory, or none where there is none yet.
+
+    Raises:
+        `ValueError`: the checkpoint that a path names is not complete.
     """
     if not resumes(training):
         return None
-    if training.resume_from_checkpoint in (True, "true", "True"):
-        return get_last_checkpoint(training.output_dir) if Path(training.output_dir).is_dir() else None
-    return training.resume_from_checkpoint
+    named = training.resume_from_checkpoint
+    if named in (True, "true", "True"):
+        return last_complete_checkpoint(training.output_dir)
+    if problems := checkpoint_problems(named):
+        raise ValueError(
+            f"A run cannot go on from {named}: {', '.join(problems)}. Name another checkpoint under "
+            "resume_from_checkpoint, or say true for the newest complete one."
+        )
+    return named
 
 
 def evaluated(training: TrainingArguments, held_out: Sized, what: str) -> Sized | None:

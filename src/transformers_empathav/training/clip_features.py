@@ -1,14 +1,13 @@
 """Frozen features of clips: what they hold, how they are stored, and how they become a batch."""
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from ..modeling.file_writing_empathav import write_file
 from ..modeling.layers_empathav import statistics
 
 
@@ -64,8 +63,10 @@ def statistics_of(features: torch.Tensor) -> torch.Tensor:
 
 def write_entry(path: Path, windows: list[ClipFeatures]):
     """
-    Writes windows to one safetensors file. The file is put in place in one step, so that another process that reads
-    or writes it at the same time never finds half of it.
+    Writes windows to one safetensors file, in one step: another process that reads or writes it never finds half.
+
+    Raises:
+        `OSError`: it cannot be written, for instance on a full disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
@@ -74,14 +75,7 @@ def write_entry(path: Path, windows: list[ClipFeatures]):
         for stream, tensor in (("audio", window.audio), ("video", window.video))
         if tensor is not None
     }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    os.close(handle)
-    try:
-        save_file(tensors, temporary, metadata={"windows": str(len(windows))})
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_file(path, save(tensors, metadata={"windows": str(len(windows))}))
 
 
 def read_entry(path: Path) -> list[ClipFeatures]:

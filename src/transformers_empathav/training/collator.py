@@ -1,18 +1,18 @@
 """Rows of replies, or of pairs of replies, to batches: text, clips and history of each conversation encoded once."""
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from transformers.utils import logging
 
 from ..data.replies import text_of
 from ..processing.media_empathav import Clip, encode_clips
-from ..processing.messages_empathav import MESSAGE_KEYS, parse_part, unread_keys
+from ..processing.messages_empathav import parse_part
 from ..processing.processing_empathav import EmpathAVProcessor
 from .clip_features import ClipFeatures, stack_features
 from .feature_cache import FeatureCache
+from .row_checks import check_columns, check_messages, name_of, naming, number
 
 
 logger = logging.get_logger(__name__)
@@ -21,7 +21,6 @@ logger = logging.get_logger(__name__)
 ROOM_FOR_MARKERS = 200
 REPLY = ("completion",)
 PAIR = ("chosen", "rejected")
-MEDIA_COLUMNS = ("audio", "audios", "video", "videos", "image", "images")
 
 
 @dataclass
@@ -42,6 +41,7 @@ class ConversationCollator:
         recent_turns (`int`, *optional*): Messages that stay verbatim; the processor's own number by default.
         numbers (`tuple[str]`): Further columns of numbers, which the batch has as tensors `(rows,)`.
         ignored_columns (`tuple[str]`): Columns that nothing reads. Any other column that nothing reads is an error.
+        pad_to_multiple_of (`int`, *optional*): The length of a batch is padded to a multiple of it.
 
     Returns:
         `dict`: with `k` replies a row, `input_ids`, `attention_mask`, `position_ids` and `completion_mask` of shape
@@ -60,11 +60,13 @@ class ConversationCollator:
     recent_turns: int | None = None
     numbers: tuple[str, ...] = ()
     ignored_columns: tuple[str, ...] = ()
+    pad_to_multiple_of: int | None = None
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
         encoded = [self.encode(row) for row in rows]
         texts = [(row["prompt"], row["replies"][k]) for k in range(len(self.replies)) for row in encoded]
-        width = max(len(prompt) + len(reply) for prompt, reply in texts)
+        multiple = self.pad_to_multiple_of or 1
+        width = -(-max(len(prompt) + len(reply) for prompt, reply in texts) // multiple) * multiple
         padding = [width - len(prompt) - len(reply) for prompt, reply in texts]
         fill = self.processor.tokenizer.pad_token_id
         mask = torch.tensor([[0] * pad + [1] * (width - pad) for pad in padding])
@@ -113,29 +115,41 @@ class ConversationCollator:
                 "history": inputs["history_input_ids"][0].tolist() if "history_input_ids" in inputs else [],
             }
 
-    def usable(self, rows: list[dict] | Dataset) -> list[dict] | Dataset:
+    def usable(self, rows: list[dict] | Dataset | IterableDataset) -> list[dict] | Dataset | IterableDataset:
         """
         The rows whose newest message and replies fit into `max_length`; a warning counts the others. Call it once, on
-        the whole dataset, before training.
+        the whole dataset, before training. Of a stream the others are skipped and counted as it is read.
+
+        Raises:
+            `ValueError`: no row fits, or a row is none.
         """
-        longest, kept, left_out = self._longest, [], []
+        if isinstance(rows, IterableDataset):
+            return rows.filter(StreamFilter(self))
+        kept, left_out = [], []
         for index, row in enumerate(rows):
-            with naming(row):
-                newest = [*row["prompt"][-1:], *(message for name in self.replies for message in row[name])]
-                letters = sum(len(text_of(message).encode()) for message in newest)
-                memory = self.processor.memory_tokens_per_utterance * len(row["prompt"])
-                fits = letters + memory + ROOM_FOR_MARKERS < longest or self._least(row) <= longest
-            if fits:
+            if self.fits(row):
                 kept.append(index)
             else:
                 left_out.append(name_of(row))
         if left_out:
-            logger.warning(
-                f"{len(left_out)} of {len(rows)} rows do not fit into {longest} positions even without their older "
-                f"messages and are left out: {', '.join(left_out[:5])}{', ...' if len(left_out) > 5 else '.'} A "
-                "higher max_length keeps them."
+            told = (
+                f"{len(left_out)} of {len(rows)} rows do not fit into {self._longest} positions even without their "
+                f"older messages: {', '.join(left_out[:5])}{', ...' if len(left_out) > 5 else '.'}"
             )
+            if not kept:
+                raise ValueError(f"{told} None is left: raise max_length.")
+            logger.warning(f"{told} They are left out. A higher max_length keeps them.")
         return rows.select(kept) if isinstance(rows, Dataset) else [rows[index] for index in kept]
+
+    def fits(self, row: dict) -> bool:
+        """Whether the newest message and the replies of a row fit into `max_length`. Checks its numbers besides."""
+        for name in self.numbers:
+            number(row, name)
+        with naming(row):
+            newest = [*row["prompt"][-1:], *(message for name in self.replies for message in row[name])]
+            letters = sum(len(text_of(message).encode()) for message in newest)
+            memory = self.processor.memory_tokens_per_utterance * len(row["prompt"])
+            return letters + memory + ROOM_FOR_MARKERS < self._longest or self._least(row) <= self._longest
 
     @property
     def _longest(self) -> int:
@@ -223,62 +237,26 @@ class ConversationCollator:
         return batch
 
 
-def check_columns(names, replies: tuple[str, ...], numbers: tuple[str, ...] = (), ignored: tuple[str, ...] = ()):
+class StreamFilter:
     """
-    Makes sure that every column is read, and that those that are needed are there.
+    Keeps the rows of a stream that fit. It counts the others, with a warning for the first one and whenever their
+    number has doubled.
 
-    Raises:
-        `ValueError`: names the column and what to do.
+    Args:
+        collator ([`ConversationCollator`]): Knows what fits.
     """
-    needed = ("prompt", *replies, *numbers)
-    if missing := [name for name in needed if name not in names]:
-        raise ValueError(
-            f"The column {', '.join(map(repr, missing))} is missing: there are {', '.join(names)}. Add it"
-            + (", or leave out the option that reads it." if set(missing) <= set(numbers) else ".")
-        )
-    unread = [name for name in names if name not in (*needed, "id", *ignored)]
-    if media := [name for name in unread if name in MEDIA_COLUMNS]:
-        raise ValueError(
-            f"The column {', '.join(map(repr, media))} would never reach the model: put each clip into the content of "
-            'its message, {"type": "video", "path": ...}.'
-        )
-    if unread:
-        raise ValueError(
-            f"Nothing reads the column {', '.join(map(repr, unread))}: remove it, or name it under ignored_columns."
-        )
 
+    def __init__(self, collator: ConversationCollator):
+        self.collator, self.read, self.skipped = collator, 0, 0
 
-def check_messages(messages: list[dict]):
-    """
-    Makes sure that every key of the messages is read.
-
-    Raises:
-        `ValueError`: names the key and what to do.
-    """
-    for message in messages:
-        if unread := unread_keys(message, MESSAGE_KEYS):
-            raise ValueError(
-                f"A message has {unread}, which is not read there: clips are parts of its content, "
-                '{"type": "video", "path": ...}.'
+    def __call__(self, row: dict) -> bool:
+        self.read += 1
+        if self.collator.fits(row):
+            return True
+        self.skipped += 1
+        if self.skipped & (self.skipped - 1) == 0:  # a power of two
+            logger.warning(
+                f"{self.skipped} of {self.read} rows of the stream so far do not fit into max_length and are skipped, "
+                f"the last one {name_of(row)}. A higher max_length keeps them."
             )
-
-
-@contextmanager
-def naming(row: dict):
-    """A context in which an error about a row becomes a `ValueError` that names the row."""
-    try:
-        yield
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
-        raise ValueError(f"Row {name_of(row)} cannot be used: {error}") from error
-
-
-def number(row: dict, name: str) -> float:
-    """The number in a column of a row; `ValueError` for anything else."""
-    if not isinstance(row[name], int | float):
-        raise ValueError(f"Row {name_of(row)} has {row[name]!r} under {name!r}, where a number belongs.")
-    return float(row[name])
-
-
-def name_of(row: dict) -> str:
-    """What errors call a row: its id, or else how its prompt begins."""
-    return str(row["id"]) if row.get("id") is not None else f"with the prompt {str(row.get('prompt'))[:80]!r}"
+        return False

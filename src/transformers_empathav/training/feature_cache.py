@@ -33,8 +33,9 @@ class FeatureCache:
     Encoder outputs of clips, one safetensors file a clip.
 
     The name of an entry is a digest of all that its features depend on: the clip's bytes, the weights and
-    configurations of the encoders, how sound and frames are sampled, and the disturbance of its copy. If one of them
-    changes, features are computed anew. Several processes may fill one folder, and an interrupted run goes on.
+    configurations of the encoders, how sound and frames are sampled, what crops frames to a face, and the disturbance
+    of its copy. If one of them changes, features are computed anew. Several processes may fill one folder, and an
+    interrupted run goes on.
 
     Args:
         extractor ([`AudioVisualEmotionExtractor`]): Holds the frozen encoders.
@@ -56,7 +57,7 @@ class FeatureCache:
         self.extractor, self.processor, self.dtype = extractor, processor, dtype
         self.folder = None if folder is None else Path(folder)
         self.disturbance = disturbance
-        self.fingerprint = self._fingerprint()
+        self.fingerprint, self.detector = self._fingerprint(), face_detector(processor)
         self._digests: dict[tuple, str] = {}
 
     def load(self, item: dict, copy: int = 0) -> list[ClipFeatures]:
@@ -89,6 +90,8 @@ class FeatureCache:
         for part in clip_parts(item):
             sound = "" if part.sound is None else self._digest(part.sound)
             key.update(f"{part.kind} {part.sampling_rate} {self._digest(part.source)} {sound} ".encode())
+            if part.kind != "audio" and self.processor.face_cascade is not None:
+                key.update(f"faces by {self.detector} ".encode())
         if copy:
             key.update(f"copy {copy} {self.disturbance}".encode())
         name = key.hexdigest()
@@ -110,19 +113,18 @@ class FeatureCache:
 
         Raises:
             `ValueError`: more than `max_unreadable` of the clips cannot be read; the message lists them.
+            `OSError`: an entry cannot be written.
         """
         state, failures = PartialState(), []
         share = range(state.process_index, len(items), state.num_processes)
         for index in tqdm(share, desc="features", disable=not (progress and state.is_local_main_process)):
             try:
-                if self.folder is None:
-                    self.decode(items[index])
-                else:
-                    for copy in range(copies + 1):
-                        if not self.path(items[index], copy).is_file():
-                            self.load(items[index], copy)
+                entries = self._missing(items[index], copies)
             except (MediaError, OSError) as error:
                 failures.append((index, f"{items[index]['id']}: {' '.join(str(error).split())}"))
+                continue
+            for path, features in entries.items():  # a full disk is no fault of the clip
+                write_entry(path, features)
         failures = dict(sorted(gather_object(failures)))
         state.wait_for_everyone()
         if failures:
@@ -158,6 +160,14 @@ class FeatureCache:
                 video = self.extractor.encode_video(inputs["pixel_values_videos"])
             features.append(ClipFeatures(*(self._rounded(stream) for stream in (audio, video))))
         return features
+
+    def _missing(self, item: dict, copies: int) -> dict[Path, list[ClipFeatures]]:
+        """Features of an item and its copies that have no entry. Without a folder it is only decoded."""
+        if self.folder is None:
+            self.decode(item)
+            return {}
+        paths = {copy: self.path(item, copy) for copy in range(copies + 1)}
+        return {path: self._compute(item, copy) for copy, path in paths.items() if not path.is_file()}
 
     def _compute(self, item: dict, copy: int) -> list[ClipFeatures]:
         windows = self.decode(item)
@@ -221,6 +231,19 @@ def clip_parts(item: dict) -> list[MediaPart]:
     if not parts:
         raise ValueError(f"{item['id']} has no clip in its last message: the extractor learns from clips.")
     return parts
+
+
+def face_detector(processor: EmpathAVProcessor) -> list | None:
+    """What crops frames to a face: OpenCV's version, digest of its cascade, margin; `None` where frames stay whole."""
+    cropper = processor._cropper
+    if cropper is None:
+        return None
+    try:
+        import cv2
+        from cv2 import CascadeClassifier  # noqa: F401 (OpenCV has builds without it)
+    except ImportError:
+        return None
+    return [cv2.__version__, digest(cropper.cascade_path), cropper.margin]
 
 
 def digest(source) -> str:

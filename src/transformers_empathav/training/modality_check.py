@@ -1,4 +1,4 @@
-"""Checks that the clips and the history of a batch reach the model: losing them raises no error by itself."""
+"""Checks that clips and history of batches reach the model: losing them raises no error by itself."""
 
 from contextlib import contextmanager
 
@@ -11,18 +11,37 @@ from ..modeling.modeling_empathav import EmpathAVForCausalLM
 NAMES = ("windows with sound", "windows with frames", "utterances of history")
 
 
+class ModalityCheck:
+    """Watches the batches of a training until sound, frames and history have each been seen to reach the model."""
+
+    def __init__(self):
+        self.unseen = set(range(len(NAMES)))
+
+    @contextmanager
+    def watching(self, model: EmpathAVForCausalLM, expected: torch.Tensor):
+        r"""
+        A context for the loss of a batch. It does nothing where the batch has nothing that was not seen before.
+
+        Args:
+            model ([`EmpathAVForCausalLM`]): The model itself, without wrappers.
+            expected (`torch.Tensor` of shape `(3,)`): `modalities` of the batch, what the collator found in the rows.
+
+        Raises:
+            `RuntimeError`: sound, frames or history did not reach extractor, compressor or language model.
+        """
+        found = {index for index, count in enumerate(expected.tolist()) if count} if self.unseen else set()
+        if not found & self.unseen:
+            yield
+            return
+        with modalities_reach(model, expected):
+            yield
+        self.unseen -= found
+
+
 @contextmanager
-def modalities_reach(model: EmpathAVForCausalLM, expected: torch.Tensor, replies: int = 1):
+def modalities_reach(model: EmpathAVForCausalLM, expected: torch.Tensor):
     r"""
-    A context in which the model's forward passes are watched. Call the loss of the first batch in it.
-
-    Args:
-        model ([`EmpathAVForCausalLM`]): The model itself, without wrappers.
-        expected (`torch.Tensor` of shape `(3,)`): `modalities` of the batch, what the collator found in the rows.
-        replies (`int`): Replies to each conversation.
-
-    Raises:
-        `RuntimeError`: sound, frames or history did not reach extractor, compressor or language model.
+    A context in which the model's forward passes are watched, with arguments and errors of [`ModalityCheck.watching`].
     """
     reached, placed = [0, 0, 0], [0, 0]
     config = model.config

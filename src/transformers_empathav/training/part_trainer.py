@@ -1,26 +1,22 @@
-"""What the trainers of one part share: checkpoints that hold that part alone, and the callbacks of every training."""
+"""What the trainers of one part share: checkpoints that hold that part alone."""
 
 from pathlib import Path
 
 import torch
-from transformers import Trainer
 
 from ..checkpoint.trained_parts import load_part, part_file, save_part
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
-from .callbacks import with_own_callbacks
+from .watched_trainer import WatchedTrainer
 
 
-class PartTrainer(Trainer):
+class PartTrainer(WatchedTrainer):
     """
-    `transformers.Trainer` for a module whose `model` is an [`EmpathAVForCausalLM`] of which only `part` learns.
+    A [`WatchedTrainer`] for a module whose `model` is an [`EmpathAVForCausalLM`] of which only `part` learns.
 
     A checkpoint of the training holds that part in one safetensors file, not the frozen weights around it.
     """
 
     part: str
-
-    def __init__(self, *args, callbacks=None, **kwargs):
-        super().__init__(*args, callbacks=with_own_callbacks(callbacks), **kwargs)
 
     def report(self, figures: dict[str, float], prefix: str) -> dict[str, float]:
         """

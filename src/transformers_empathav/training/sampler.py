@@ -34,7 +34,8 @@ def length_sampler(trainer: Trainer, dataset) -> LengthSampler:
     The rows of one update, of all processes and accumulated batches, are alike. So the order is the same for two
     processes and for one with twice the batch.
     """
-    return LengthSampler(rows_of_a_step(trainer), [row_length(row) for row in dataset], trainer.args.seed)
+    seed = trainer.args.seed if trainer.args.data_seed is None else trainer.args.data_seed
+    return LengthSampler(rows_of_a_step(trainer), [row_length(row) for row in dataset], seed)
 
 
 def rows_of_a_step(trainer: Trainer) -> int:

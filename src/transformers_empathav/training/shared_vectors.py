@@ -45,14 +45,14 @@ def shared_vectors(model: EmpathAVForCausalLM, batch: dict[str, torch.Tensor], r
             with gradients(network.extractor):
                 vectors["av_embeds"] = network.get_av_features(**media)
         if "history_input_ids" in batch:
-            with gradients(network.compressor):
+            with gradients(network.compressor, network.get_input_embeddings()):
                 vectors["memory_embeds"] = network.compress(**given_inputs(batch, HISTORY)).flat()
     return {name: torch.cat([block] * replies) for name, block in vectors.items()}
 
 
-def gradients(part: nn.Module):
-    """A context with gradients if `part` is trained, and without them if it is frozen."""
-    trained = any(parameter.requires_grad for parameter in part.parameters())
+def gradients(*parts: nn.Module):
+    """A context with gradients if one of `parts` is trained, and without them if all are frozen."""
+    trained = any(parameter.requires_grad for part in parts for parameter in part.parameters())
     return torch.set_grad_enabled(trained and torch.is_grad_enabled())
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from transformers import (
@@ -15,7 +16,9 @@ from transformers import (
 )
 
 from ..checkpoint.loading import default_device, default_dtype, load_checkpoint
+from ..checkpoint.parts import positions
 from ..modeling.configuration_empathav import EmpathAVConfig
+from ..processing.chat_template_empathav import TemplateRules
 from ..processing.processing_empathav import EmpathAVProcessor
 from .sampling import Sampling, Written, as_text
 
@@ -91,15 +94,15 @@ class LocalWriter:
             seeds (`Sequence[int]`): One for each prompt. The first seeds the whole batch, so only the same batch gives
                 the same replies again.
         """
-        room = self.model.config.get_text_config().max_position_embeddings - self.sampling.max_new_tokens
+        room = positions(self.model.config.get_text_config()) - self.sampling.max_new_tokens
         if isinstance(self.processor, EmpathAVProcessor):
             inputs = self.processor.apply_chat_template(
                 list(prompts), add_generation_prompt=True, tokenize=True, return_dict=True, max_length=room
             )
             return self.generate(inputs, seeds[0])
-        texts = self.tokenizer.apply_chat_template(
-            list(map(as_text, prompts)), add_generation_prompt=True, tokenize=False
-        )
+        render = partial(self.tokenizer.apply_chat_template, tokenize=False)
+        rules = TemplateRules.of(render)
+        texts = render([rules.arrange(as_text(prompt)) for prompt in prompts], add_generation_prompt=True)
         ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         fitting = [row for row in ids if len(row) <= room]
         written = iter(())

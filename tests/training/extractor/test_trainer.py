@@ -7,6 +7,7 @@ from transformers import EarlyStoppingCallback, TrainingArguments
 
 from helpers import relative_error, short_labels, wake
 from labelled import VOICES, dataset_of
+from trainers import SETTINGS
 from transformers_empathav.testing.tiny import tiny_model
 from transformers_empathav.training.extractor.dataset import EmotionCollator
 from transformers_empathav.training.extractor.objective import EmotionTraining
@@ -24,9 +25,8 @@ def dataset(model, processor, items=VOICES, **kwargs):
 
 
 def arguments(folder, **kwargs):
-    options = {"num_train_epochs": 4, "per_device_train_batch_size": 7, "learning_rate": 1e-2, "logging_steps": 1}
-    options |= {"report_to": "none", "use_cpu": True, "remove_unused_columns": False, "disable_tqdm": True}
-    return TrainingArguments(output_dir=str(folder), **{"save_strategy": "no", **options, **kwargs})
+    options = {"num_train_epochs": 4, "per_device_train_batch_size": 7, "learning_rate": 1e-2}
+    return TrainingArguments(output_dir=str(folder), **{**SETTINGS, **options, **kwargs})
 
 
 def train(processor, folder, resume=None, copies=0, dev=None, callbacks=(), warmup_epochs=0.0, **kwargs):

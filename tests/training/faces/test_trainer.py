@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from transformers import TrainingArguments
 
+from trainers import SETTINGS
 from transformers_empathav.data.faces import Faces
 from transformers_empathav.modeling.configuration_empathav import FaceEncoderConfig
 from transformers_empathav.modeling.face_encoder_empathav import FaceEncoder
@@ -25,9 +26,7 @@ def faces():
 
 
 def trainer(tower, faces, folder, **options):
-    arguments = TrainingArguments(
-        str(folder), use_cpu=True, report_to="none", remove_unused_columns=False, disable_tqdm=True, max_steps=2
-    )
+    arguments = TrainingArguments(str(folder), **SETTINGS, max_steps=2)
     return FaceTrainer(model=tower, args=arguments, train_dataset=FaceDataset(faces), **options)
 
 

@@ -2,32 +2,26 @@
 
 import pytest
 import torch
-from peft import get_peft_model
+from datasets import Dataset
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import TrainingArguments
 
-from helpers import encode
+from helpers import encode, wake
 from pairs import assistant_says, mixed_pairs, pair, replies
+from trainers import SETTINGS
 from transformers_empathav.testing.tiny import tiny_model
+from transformers_empathav.training.adapter_scope import take_outside_off
 from transformers_empathav.training.collator import ConversationCollator
 from transformers_empathav.training.lora import language_model_lora
 from transformers_empathav.training.replies.trainer import ResponseTrainer
 from transformers_empathav.training.sampler import row_length
 
 
-def trainer_of(model, processor, rows, folder, **options):
-    defaults = {
-        "per_device_train_batch_size": 4,
-        "use_cpu": True,
-        "report_to": "none",
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "disable_tqdm": True,
-        "remove_unused_columns": False,
-    }
+def trainer_of(model, processor, rows, folder, lora=None, full=False, **options):
     torch.manual_seed(0)
     return ResponseTrainer(
-        model=get_peft_model(model, language_model_lora(4)),
-        args=TrainingArguments(str(folder / "out"), **{**defaults, **options}),
+        model=model if full else get_peft_model(model, lora or language_model_lora(4)),
+        args=TrainingArguments(str(folder / "out"), **{**SETTINGS, "per_device_train_batch_size": 4, **options}),
         train_dataset=rows,
         eval_dataset=rows,
         data_collator=ConversationCollator(processor),
@@ -41,9 +35,11 @@ def varied():
     return replies(rows)
 
 
-def test_the_loss_is_that_of_the_model_over_all_tokens_of_replies(model, processor, tmp_path):
+@pytest.mark.parametrize("full", [False, True])
+def test_the_loss_is_that_of_the_model_over_all_tokens_of_replies(model, processor, tmp_path, full):
+    """For an adapter, and for a model that learns as a whole."""
     rows = varied()
-    trainer = trainer_of(model, processor, rows, tmp_path)
+    trainer = trainer_of(model, processor, rows, tmp_path, full=full)
     losses = []
     for row in rows:
         inputs = encode(processor, row["prompt"])
@@ -59,11 +55,12 @@ def test_the_loss_is_that_of_the_model_over_all_tokens_of_replies(model, process
     assert torch.allclose(loss, wanted, atol=1e-5)
     loss.backward()
     found = {name: tensor.grad for name, tensor in trainer.model.named_parameters() if tensor.grad is not None}
-    assert found and all("lora_" in name for name in found)
+    assert found and full == any("compressor" in name for name in found)
+    assert full or all("lora_" in name for name in found)
     trainer.model.zero_grad()
     wanted.backward()
     for name, gradient in found.items():
-        assert torch.allclose(gradient, trainer.model.get_parameter(name).grad, atol=1e-5), name
+        assert torch.allclose(gradient, trainer.model.get_parameter(name).grad, rtol=1e-3, atol=1e-5), name
 
 
 def test_accumulated_batches_are_one_batch(processor, tmp_path):
@@ -87,7 +84,7 @@ def test_a_training_that_diverges_ends_with_an_error(model, processor, tmp_path)
     trainer = trainer_of(model, processor, varied(), tmp_path, max_steps=2)
     with torch.no_grad():
         next(tensor for name, tensor in trainer.model.named_parameters() if "lora_B" in name).fill_(torch.nan)
-    with pytest.raises(FloatingPointError, match="grad_norm is nan at step 1"):
+    with pytest.raises(FloatingPointError, match="loss is nan at step 1, rows .*lora_B.* is not finite any more"):
         trainer.train()
 
 
@@ -99,6 +96,14 @@ def test_a_resumed_run_is_the_uninterrupted_one(processor, tmp_path):
         trainer.train(resume_from_checkpoint=resume)
         found.append({name: tensor for name, tensor in trainer.model.named_parameters() if "lora_" in name})
     assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())
+
+
+def test_a_stream_is_learned_from(model, processor, tmp_path):
+    rows = [{**row, "prompt": [{"role": "user", "content": row["id"]}]} for row in varied()]
+    stream = ConversationCollator(processor).usable(Dataset.from_list(rows).to_iterable_dataset())
+    trainer = trainer_of(model, processor, stream, tmp_path, max_steps=3, per_device_train_batch_size=2)
+    trainer.train()
+    assert trainer.state.global_step == 3
 
 
 def test_batches_are_of_about_equal_length(processor, tmp_path):
@@ -114,6 +119,32 @@ def test_batches_are_of_about_equal_length(processor, tmp_path):
 
     assert sorted(order) == list(range(64)) and spread(order) < 0.4 * spread(range(64))
     assert order == list(trainer._get_train_sampler())
+
+
+@pytest.mark.parametrize("target", [["q_proj", "v_proj"], "all-linear"])
+def test_an_ordinary_adapter_is_taken_off_encoders_extractor_and_compressor(
+    model, processor, tmp_path, caplog, target
+):
+    lora = LoraConfig(r=4, target_modules=target, task_type="CAUSAL_LM")
+    trainer = trainer_of(model, processor, varied(), tmp_path, lora, max_steps=3, learning_rate=1e-2)
+    assert "taken off" in caplog.text and "goes on the language model alone" in caplog.text
+    trainer.train()
+    adapted = {name for name, _ in trainer.model.named_parameters() if "lora_" in name}
+    assert adapted and all("model.language_model.layers" in name for name in adapted)
+    trainer.save_model(tmp_path / "saved")
+    inputs = encode(processor, varied()[0]["prompt"])
+    with torch.no_grad():
+        wanted = trainer.model.eval()(**inputs).logits
+        again = PeftModel.from_pretrained(wake(tiny_model(processor)), tmp_path / "saved")
+        assert torch.allclose(again.eval()(**inputs).logits, wanted, atol=1e-6)
+    assert again.state_dict().keys() == trainer.model.state_dict().keys()
+
+
+def test_a_trained_adapter_stays_where_it_is(model, caplog):
+    adapted = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False))
+    names = list(adapted.state_dict())
+    take_outside_off(adapted)
+    assert "they stay" in caplog.text and list(adapted.state_dict()) == names
 
 
 def test_a_modality_that_does_not_arrive_ends_the_first_step(model, processor, tmp_path):

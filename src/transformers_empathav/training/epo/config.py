@@ -13,6 +13,23 @@ ANNOTATIONS = (
 )  # fmt: skip
 
 
+# Options of TRL and of `Trainer` that would change nothing here: the values that ask for nothing, and what to do.
+WITHOUT_EFFECT = {
+    "model_init_kwargs": ((None,), "the model is given loaded: say it to from_pretrained"),
+    "trust_remote_code": ((False,), "model and processor are given loaded: say it to from_pretrained"),
+    "router_aux_loss_coef": ((None, 0.0), "the loss that balances experts is not computed"),
+    "dataset_num_proc": ((None,), "rows are encoded batch by batch: dataloader_num_workers sets the processes"),
+    "truncation_mode": (("keep_start",), "nothing is cut: older messages become memory, and long rows are left out"),
+    "padding_free": ((False,), "TRL has taken it out for the time being"),
+    "precompute_ref_log_probs": ((False,), "it would keep values of other clips or another max_length"),
+    "precompute_ref_batch_size": ((None,), "the reference is computed with each batch"),
+    "pad_token": ((None,), "set processor.tokenizer.pad_token"),
+    "use_liger_kernel": ((False,), "its kernels do not know this model"),
+    "remove_unused_columns": ((False,), "it would drop prompts and clips before the collator reads them"),
+    "label_smoothing_factor": ((0.0,), "it is for losses of one label; DPO's is label_smoothing"),
+}
+
+
 @dataclass
 class EPOConfig(DPOConfig):
     r"""
@@ -31,17 +48,17 @@ class EPOConfig(DPOConfig):
             Columns that nothing need read, by default what recipes/counter_emotional.py writes beside the pairs. Any
             other column that nothing reads is an error.
         check_modalities (`bool`, *optional*, defaults to `True`):
-            Whether the first step makes sure that all clips and all history of its batch reached the model.
+            Whether it is checked that sound, frames and history reach the model, until each was seen once.
         recent_turns (`int`, *optional*):
             Newest messages of a prompt that stay verbatim; the processor's own number by default.
 
     Other defaults than in `trl.DPOConfig`: `bf16` where CUDA has it and off on a CPU, `gradient_checkpointing` off (an
     8B-class model wants it), `learning_rate` 1e-5 (adapters), `remove_unused_columns` off (the collator needs them).
-    An SFT term is TRL's `loss_type=["sigmoid", "sft"], loss_weights=[1.0, a]`.
+    An SFT term is TRL's `loss_type=["sigmoid", "sft"], loss_weights=[1.0, a]`. Options that would change nothing here
+    are refused (`WITHOUT_EFFECT`).
 
     Raises:
-        `ValueError`: margin or weights are asked for with a loss that has none, or the reference's log-probabilities
-            shall be computed beforehand.
+        `ValueError`: margin or weights are asked for with a loss that has none, or an option that has no effect.
     """
 
     learning_rate: float = field(default=1e-5, metadata={"help": "The initial learning rate for AdamW."})
@@ -63,7 +80,7 @@ class EPOConfig(DPOConfig):
         default_factory=lambda: list(ANNOTATIONS), metadata={"help": "Columns that nothing need read."}
     )
     check_modalities: bool = field(
-        default=True, metadata={"help": "Whether the first step checks that clips and history reached the model."}
+        default=True, metadata={"help": "Whether it is checked that clips and history reach the model."}
     )
     recent_turns: int | None = field(default=None, metadata={"help": "Messages verbatim; older ones are compressed."})
 
@@ -75,14 +92,14 @@ class EPOConfig(DPOConfig):
                 not (self.fp16 or self.use_cpu) and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
             )
         super().__post_init__()
-        if self.remove_unused_columns:
+        for name, (nothing, instead) in WITHOUT_EFFECT.items():
+            if getattr(self, name) not in nothing:
+                raise ValueError(f"{name}={getattr(self, name)!r} has no effect in EPO, so leave it out: {instead}.")
+        if self.activation_offloading and not torch.accelerator.is_available():
             raise ValueError(
-                "remove_unused_columns would drop prompts and clips before the collator reads them: leave it off."
+                "activation_offloading moves what a GPU keeps to the CPU, and there is none: leave it off."
             )
-        if self.precompute_ref_log_probs:
-            raise ValueError(
-                "precompute_ref_log_probs would keep values of other clips or another max_length: leave it off."
-            )
+        self.router_aux_loss_coef = 0.0  # TRL would take the language model's own
         if self.changes_loss and "sigmoid" not in self.loss_type:
             raise ValueError(
                 f"emotion_margin and weight_column change the sigmoid loss, and loss_type is {self.loss_type}: add "

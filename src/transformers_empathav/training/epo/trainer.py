@@ -1,21 +1,25 @@
 """Preference optimisation of the right reply over a counter-emotional one, in conversations with clips and memory."""
 
+import copy
 import re
 from collections import defaultdict
 
 import torch
 import torch.nn.functional as F
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
+from peft import PeftModel
 from trl import DPOTrainer
 from trl.trainer.utils import use_adapter
 
-from ...hub.adapter_card import write_card
+from ...modeling.configuration_empathav import EmpathAVConfig
+from ..adapter_scope import within_language_model
 from ..adapters import base_model
-from ..callbacks import with_own_callbacks
-from ..collator import PAIR, ConversationCollator, check_columns
-from ..modality_check import modalities_reach
-from ..sampler import length_sampler, rows_of_a_step
+from ..collator import PAIR, ConversationCollator
+from ..functional_dropout import disable_functional_dropout
+from ..reply_trainer import ReplyTrainer
+from ..row_checks import check_columns
 from ..shared_vectors import shared_vectors, text_inputs
+from ..watched_trainer import check_not_empty
 from .config import EPOConfig
 
 
@@ -28,31 +32,39 @@ SUMMARY = (
 EVALUATED = re.compile(r"eval_(.+)_loss")
 
 
-class EPOTrainer(DPOTrainer):
+class EPOTrainer(ReplyTrainer, DPOTrainer):
     r"""
     `trl.DPOTrainer` for pairs of replies in an audio-visual conversation.
 
     Rows are TRL's conversational ones, `{"prompt", "chosen", "rejected"}`, with clips in the content of the prompt's
     messages. Clips and history of a pair are encoded once: chosen and rejected share their vectors. With an adapter
     the reference is the model without it, or, where a trained adapter is trained further, that adapter as it was.
+    Without adapters it is `ref_model`, or a copy of the model as it is given.
 
     Args:
         model ([`EmpathAVForCausalLM`] or `PeftModel`): The policy.
         ref_model ([`EmpathAVForCausalLM`], *optional*): The reference of a policy without adapters.
         args ([`EPOConfig`], *optional*): Arguments; those of `EPOConfig("epo")` by default.
         data_collator (`Callable`, *optional*): A [`ConversationCollator`] of pairs by default.
+        train_dataset (`Dataset` or `IterableDataset`): Pairs to learn from.
+        eval_dataset (`Dataset`, `IterableDataset`, or `dict` of them by name, *optional*): Held-out pairs.
+        processing_class ([`EmpathAVProcessor`]): The processor of the model.
+        peft_config (`PeftConfig`, *optional*): A fresh adapter, see [`within_language_model`].
         cache ([`FeatureCache`], *optional*): Gives the default collator frozen features of clips.
-        callbacks (`list[TrainerCallback]`, *optional*): Join those of every training of this package.
-        kwargs: As in `trl.DPOTrainer`; `processing_class` is an [`EmpathAVProcessor`].
+        kwargs: As in `trl.DPOTrainer`.
 
-    Pairs that do not fit into `max_length` are left out beforehand, with a warning that counts them.
+    Pairs that do not fit into `max_length` are left out, with a warning that counts them.
 
     Raises:
-        `ValueError`: a column is missing, or there that nothing reads; or DeepSpeed ZeRO-3 is asked for.
+        `TypeError`: model, processor or arguments are of another kind.
+        `ValueError`: a column is missing, or there that nothing reads; there are no pairs, or none fits; or DeepSpeed
+            ZeRO-3 is asked for.
     """
 
     _tag_names = ["trl", "epo", "empathav"]
     _name = "EPO"
+    method = "epo"
+    summary = SUMMARY
 
     def __init__(
         self,
@@ -60,41 +72,58 @@ class EPOTrainer(DPOTrainer):
         ref_model=None,
         args: EPOConfig | None = None,
         data_collator=None,
+        train_dataset=None,
+        eval_dataset=None,
+        processing_class=None,
+        peft_config=None,
         cache=None,
-        callbacks=None,
         **kwargs,
     ):
         args = EPOConfig("epo") if args is None else args
-        if not isinstance(args, EPOConfig):
-            raise TypeError(
-                f"args is a {type(args).__name__}: EPOTrainer takes an EPOConfig, which has TRL's fields too."
-            )
+        check_kinds(model, args, processing_class)
         if args.deepspeed_plugin is not None and args.deepspeed_plugin.zero_stage == 3:
             raise ValueError(
                 "DeepSpeed ZeRO-3 takes the extractor's weights apart, whose vectors both replies share: use ZeRO-2, "
                 "or FSDP as in recipes/accelerate_configs/fsdp.yaml."
             )
-        rows = [next(iter(dataset)) for dataset in given_datasets(kwargs)]
+        rows = [*first_rows(train_dataset, "train_dataset"), *first_rows(eval_dataset, "eval_dataset")]
         distances = args.emotion_margin != 0.0 or all(args.distance_column in row for row in rows)
         self.numbers = [args.distance_column] if distances else []
         self.numbers += [args.weight_column] if args.weight_column is not None else []
         if data_collator is None:
             data_collator = ConversationCollator(
-                kwargs["processing_class"],
+                processing_class,
                 PAIR,
                 cache=cache,
                 max_length=args.max_length,
                 recent_turns=args.recent_turns,
                 numbers=tuple(self.numbers),
                 ignored_columns=tuple(args.ignored_columns),
+                pad_to_multiple_of=args.pad_to_multiple_of,
             )
             for row in rows:
                 check_columns(row, PAIR, data_collator.numbers, data_collator.ignored_columns)
         elif cache is not None:
             raise ValueError("A cache is for the default collator: give it to your data_collator, or leave that out.")
-        self.collator, self.unchecked = data_collator, args.check_modalities
-        callbacks = with_own_callbacks(callbacks)
-        super().__init__(model, ref_model, args, data_collator=data_collator, callbacks=callbacks, **kwargs)
+        self.collator, self.check_modalities = data_collator, args.check_modalities
+        if peft_config is not None:
+            peft_config = within_language_model(model, peft_config)
+        elif ref_model is None and not isinstance(model, PeftModel):
+            # TRL would load it from where the model came from, which may be nowhere.
+            ref_model = copy.deepcopy(model).eval().requires_grad_(False)
+        super().__init__(
+            model,
+            ref_model,
+            args,
+            data_collator=data_collator,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            peft_config=peft_config,
+            **kwargs,
+        )
+        if args.disable_dropout:
+            disable_functional_dropout(base_model(self.model))
         # With this set, TRL's `_compute_loss` reads `ref_chosen_logps` and `ref_rejected_logps` from the batch, where
         # `_pair_batch` puts them, and runs no reference itself. It is set after `__init__`, which would compute them
         # for the whole dataset. Were the name to change, TRL would give the policy's vectors to the reference: wrong
@@ -105,7 +134,7 @@ class EPOTrainer(DPOTrainer):
         # TRL calls this in `__init__` and in `evaluate`, and tokenises the words of each row: clips would be lost. The
         # collator encodes, so only rows that are too long are taken out here. Were TRL to call another method, the
         # collator would refuse its columns `prompt_ids`, `chosen_ids` and `rejected_ids`.
-        if isinstance(self.collator, ConversationCollator) and isinstance(dataset, Dataset):
+        if isinstance(self.collator, ConversationCollator) and isinstance(dataset, Dataset | IterableDataset):
             return self.collator.usable(dataset)
         return dataset
 
@@ -114,23 +143,10 @@ class EPOTrainer(DPOTrainer):
         # columns. Nothing is to be added: `_pair_batch` computes them for each batch.
         return dataset
 
-    def _get_train_sampler(self, train_dataset=None):
-        # `Trainer` shuffles without regard to length, which doubles the padding.
-        return length_sampler(self, self.train_dataset if train_dataset is None else train_dataset)
-
     def _compute_loss(self, model, inputs, return_outputs):
         # TRL's `compute_loss`, and with it `prediction_step`, ends here.
-        if not self.unchecked:
+        with self.watching(model, inputs):
             return self._pair_loss(model, inputs, return_outputs)
-        if "modalities" not in inputs:
-            raise ValueError(
-                "The data_collator does not say what its rows hold (modalities), so nobody can tell whether it "
-                "reaches the model: use ConversationCollator, or check_modalities=False."
-            )
-        with modalities_reach(self._base(model), inputs["modalities"]):
-            loss = self._pair_loss(model, inputs, return_outputs)
-        self.unchecked = False
-        return loss
 
     def _pair_loss(self, model, inputs, return_outputs):
         # TRL's `_compute_loss` calls `model` once, with `fused_lm_head=True`, and finds the log-probabilities of the
@@ -156,9 +172,11 @@ class EPOTrainer(DPOTrainer):
         # of numbers have to go. It takes the first half of the rows for the chosen replies. `compute_ref_log_probs`
         # switches the adapter off, or to the copy called "ref" that TRL made of a trained one.
         text = {key: value for key, value in text_inputs(inputs).items() if key not in ("modalities", *self.numbers)}
-        vectors = shared_vectors(self._base(self.model), inputs, replies=len(PAIR))
-        known = vectors
-        if any(tensor.requires_grad for tensor in vectors.values()):  # the reference has its own
+        vectors = known = shared_vectors(self.base(self.model), inputs, replies=len(PAIR))
+        if self.ref_model is not None:
+            with torch.no_grad():
+                known = shared_vectors(self.base(self.ref_model), inputs, replies=len(PAIR))
+        elif any(tensor.requires_grad for tensor in vectors.values()):  # the reference has its own
             trained = self.accelerator.unwrap_model(self.model)
             with torch.no_grad(), use_adapter(trained, "ref" if "ref" in trained.peft_config else None):
                 known = shared_vectors(base_model(trained), inputs, replies=len(PAIR))
@@ -215,18 +233,40 @@ class EPOTrainer(DPOTrainer):
                 self._metrics["eval"] = defaultdict(list, {f"{name[1]}_{key}": value for key, value in found.items()})
         super().log(logs, start_time)
 
-    def _base(self, model):
-        return base_model(self.accelerator.unwrap_model(model))
 
-    def create_model_card(self, *args, **kwargs):
-        """Writes this project's card in place of TRL's."""
-        # TRL calls it with each checkpoint; its own card would call the method DPO.
-        if self.is_world_process_zero():
-            write_card(self, "epo", SUMMARY, rows_of_a_step(self))
+def check_kinds(model, args, processing_class):
+    """
+    Makes sure that model, arguments and processor are what the trainer works with.
+
+    Raises:
+        `TypeError`: one of them is not; says what to give.
+    """
+    if not isinstance(args, EPOConfig):
+        raise TypeError(f"args is a {type(args).__name__}: EPOTrainer takes an EPOConfig, which has TRL's fields too.")
+    # Classes that came with a checkpoint from the Hub are others of the same name.
+    if getattr(getattr(model, "config", None), "model_type", None) != EmpathAVConfig.model_type:
+        raise TypeError(
+            f"model is a {type(model).__name__}: give a loaded EmpathAVForCausalLM, with or without an adapter."
+        )
+    if getattr(processing_class, "av_token_id", None) is None:
+        given = "missing" if processing_class is None else f"a {type(processing_class).__name__}"
+        raise TypeError(
+            f"processing_class is {given}: give the EmpathAVProcessor of the checkpoint, which reads clips."
+        )
 
 
-def given_datasets(arguments: dict) -> list:
-    """The training set and the sets to evaluate."""
-    held_out = arguments.get("eval_dataset")
-    found = [arguments.get("train_dataset"), *(held_out.values() if isinstance(held_out, dict) else [held_out])]
-    return [dataset for dataset in found if dataset is not None]
+def first_rows(datasets, name: str) -> list[dict]:
+    """
+    The first row of a dataset, or of each of several by name.
+
+    Raises:
+        `ValueError`: one has no rows, or is none.
+    """
+    if datasets is None:
+        return []
+    if isinstance(datasets, dict):
+        return [row for key, dataset in datasets.items() for row in first_rows(dataset, f"{name} {key}")]
+    check_not_empty(datasets, name)
+    if (row := next(iter(datasets), None)) is None:
+        raise ValueError(f"{name} has no rows: give some, or leave it out.")
+    return [row]

@@ -16,8 +16,9 @@ from .balance import balanced_shares, competing_labels
 
 class EmotionDataset(Dataset):
     r"""
-    Labelled clips as frozen features: `{"windows", "label", "target", "competing"}`, a list of [`ClipFeatures`], an
-    index into `labels`, and for each label its share of the target and whether it competes ([`competing_labels`]).
+    Labelled clips as frozen features: `{"id", "windows", "label", "target", "competing"}`, the item's id, a list of
+    [`ClipFeatures`], an index into `labels`, and for each label its share of the target and whether it competes
+    ([`competing_labels`]).
 
     Args:
         items (`list[dict]`): Conversations whose last message has a clip and an emotion.
@@ -62,6 +63,7 @@ class EmotionDataset(Dataset):
             streams = {"audio": None, "video": None}
             windows = [ClipFeatures(**{**streams, self.only: getattr(window, self.only)}) for window in windows]
         return {
+            "id": self.items[index]["id"],
             "windows": windows,
             "label": self.targets[index],
             "target": self.shares[index],

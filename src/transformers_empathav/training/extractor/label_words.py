@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from tqdm import trange
 from transformers import TrainingArguments
 
+from ...modeling.file_writing_empathav import write_file
 from ..arguments import resumes
 from .objective import EmotionTraining
 
@@ -119,7 +120,7 @@ def directions_of(words: torch.Tensor) -> torch.Tensor:
 def save_words(training: EmotionTraining, path: str | os.PathLike):
     """Writes words and anchor to a safetensors file."""
     anchor = training.extractor.embedding_projection.anchor.detach()
-    save_file({"words": training.words.contiguous(), "anchor": anchor.contiguous()}, str(path))
+    write_file(path, save({"words": training.words.contiguous(), "anchor": anchor.contiguous()}))
 
 
 def load_words(training: EmotionTraining, path: str | os.PathLike):

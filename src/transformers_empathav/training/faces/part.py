@@ -5,10 +5,11 @@ import os
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from ...modeling.configuration_empathav import FaceEncoderConfig
 from ...modeling.face_encoder_empathav import FaceEncoder
+from ...modeling.file_writing_empathav import write_file
 
 
 PART_FILE = "face.safetensors"
@@ -21,7 +22,7 @@ def save_face(model: FaceEncoder, path: str | os.PathLike):
         name: (tensor.to(torch.bfloat16) if tensor.ndim > 1 else tensor).contiguous()
         for name, tensor in model.state_dict().items()
     }
-    save_file(state, str(path), metadata={CONFIG_KEY: model.config.to_json_string(use_diff=True)})
+    write_file(path, save(state, metadata={CONFIG_KEY: model.config.to_json_string(use_diff=True)}))
 
 
 def load_face(path: str | os.PathLike) -> FaceEncoder:

@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback
+from transformers import TrainerCallback
 
 from ...data.faces import Faces
 from ...measures.recognition import emotion_metrics
 from ...modeling.face_encoder_empathav import FaceEncoder
+from ...modeling.file_writing_empathav import write_file
+from ..loss_scale import mean_over_update
+from ..watched_trainer import WatchedTrainer
 from .augmentation import FaceAugmentation
 
 
@@ -21,7 +24,7 @@ AVERAGE_FILE = "average.safetensors"
 
 
 class FaceDataset(Dataset):
-    """Grey faces `(1, height, width)` in [0, 1] with their labels."""
+    """Grey faces `(1, height, width)` in [0, 1] with their labels and ids."""
 
     def __init__(self, faces: Faces):
         self.faces = faces
@@ -31,7 +34,8 @@ class FaceDataset(Dataset):
 
     def __getitem__(self, row: int) -> dict:
         pixels = torch.from_numpy(self.faces.pixels[row])[None]
-        return {"pixel_values": pixels.float() / 255, "labels": int(self.faces.labels[row])}
+        # The id is for errors: `default_data_collator` leaves words out.
+        return {"id": self.faces.ids[row], "pixel_values": pixels.float() / 255, "labels": int(self.faces.labels[row])}
 
 
 class AverageCallback(TrainerCallback):
@@ -53,9 +57,9 @@ class AverageCallback(TrainerCallback):
             mean.lerp_(value.to(mean), 1 - decay) if mean.is_floating_point() else mean.copy_(value)
 
 
-class FaceTrainer(Trainer):
+class FaceTrainer(WatchedTrainer):
     r"""
-    `transformers.Trainer` for a [`FaceEncoder`]. What it evaluates is the average of the weights, which lies in each
+    A [`WatchedTrainer`] for a [`FaceEncoder`]. What it evaluates is the average of the weights, which lies in each
     checkpoint as `average.safetensors` and after training in `trainer.average`.
 
     Args:
@@ -108,9 +112,7 @@ class FaceTrainer(Trainer):
         losses = F.cross_entropy(
             outputs.logits.float(), targets, weight=weights, label_smoothing=smoothing, reduction="none"
         )
-        # Gradients are averaged over processes, and faces counted over all of them.
-        share = len(labels) if num_items_in_batch is None else num_items_in_batch / self.accelerator.num_processes
-        loss = losses.sum() / share
+        loss = mean_over_update(self, losses, num_items_in_batch)
         return (loss, {"logits": outputs.logits}) if return_outputs else loss
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
@@ -122,7 +124,7 @@ class FaceTrainer(Trainer):
     def _save(self, output_dir=None, state_dict=None):
         super()._save(output_dir, state_dict)
         state = {name: tensor.contiguous() for name, tensor in self.average.state_dict().items()}
-        save_file(state, str(Path(output_dir or self.args.output_dir) / AVERAGE_FILE))
+        write_file(Path(output_dir or self.args.output_dir) / AVERAGE_FILE, save(state))
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         super()._load_from_checkpoint(resume_from_checkpoint, model)

@@ -2,15 +2,14 @@
 
 import torch
 from torch import nn
-from transformers import Trainer
 
-from ..callbacks import with_own_callbacks
 from ..loss_scale import mean_over_update
+from ..watched_trainer import WatchedTrainer
 
 
-class ScorerTrainer(Trainer):
+class ScorerTrainer(WatchedTrainer):
     r"""
-    `transformers.Trainer` for a classifier, with a weighted cross-entropy.
+    A [`WatchedTrainer`] for a classifier, with a weighted cross-entropy.
 
     Args:
         class_weights (`torch.Tensor` of shape `(7,)`, *optional*):
@@ -18,8 +17,8 @@ class ScorerTrainer(Trainer):
         args, kwargs: As in `transformers.Trainer`.
     """
 
-    def __init__(self, *args, class_weights: torch.Tensor | None = None, callbacks=None, **kwargs):
-        super().__init__(*args, callbacks=with_own_callbacks(callbacks), **kwargs)
+    def __init__(self, *args, class_weights: torch.Tensor | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
         self.class_weights = class_weights
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):

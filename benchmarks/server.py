@@ -1,0 +1,200 @@
+"""What a server gives: tokens per second in one batch and one after the other, and what a resent history costs.
+
+Run without arguments from the repository root, on build/smollm2-135m-tuned: `--clients` conversations at once, each
+through OpenAI's own client, for `--seconds`; then one conversation alone for a fifth of that time; then a history of
+`--turns` turns, fresh and resent. Every client resends its whole history and checks that the server remembers as many
+messages as it sent. `--clips DIRECTORY` mixes clips with text. The last line is one line of JSON.
+"""
+
+import base64
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import threading
+from argparse import ArgumentParser
+from pathlib import Path
+from statistics import median, quantiles
+from time import monotonic
+
+import numpy as np
+import openai
+from rich.console import Console
+from rich.table import Table
+
+
+WORDS = "I you we lost found home work friend mother rain long day night happy tired angry story tell never".split()
+SAMPLED = 5.0  # seconds between two looks at the server's memory
+
+
+def main():
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", default="build/smollm2-135m-tuned")
+    parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--max-tokens", type=int, default=40)
+    parser.add_argument("--turns", type=int, default=400)
+    parser.add_argument("--clips", type=Path, help="Directory of clips: every fourth message is one of them.")
+    parser.add_argument("--known", type=int, default=256, help="MiB of known beginnings; full before half the time.")
+    options = parser.parse_args()
+    command = [sys.executable, "-m", "transformers_empathav.cli", "serve", options.checkpoint, "--port", "0"]
+    command += ["--name", "model", "--known", str(options.known), "--timeout", "3600"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    try:
+        url = next(found[1] for line in process.stderr if (found := re.search(r"running on (http\S+)", line)))
+        threading.Thread(target=lambda: list(process.stderr), daemon=True).start()
+        figures = measure(options, f"{url}/v1", process.pid)
+    finally:
+        process.terminate()
+        process.wait(60)
+    table = Table("figure", "value", title=f"{options.clients} conversations at once")
+    for name, value in figures.items():
+        table.add_row(name, str(value))
+    Console().print(table)
+    print(json.dumps(figures))
+
+
+def measure(options, url: str, pid: int) -> dict:
+    clips = sorted(path for path in options.clips.rglob("*") if path.is_file()) if options.clips else []
+    clients = [Client(url, seed, options.max_tokens, clips) for seed in range(options.clients)]
+    clients[0].turn()  # the first reply of a process is slow
+    one, one_cpu = run([Client(url, -1, options.max_tokens, clips)], options.seconds / 5, pid)
+    rss = Rss(pid)
+    many, many_cpu = run(clients, options.seconds, pid)
+    slope = rss.stop()
+    fresh, resent, short = long_history(Client(url, -2, options.max_tokens, []), options.turns, url)
+    first = [second for client in clients for second in client.first]
+    return {
+        "clients": options.clients,
+        "requests": sum(len(client.first) for client in clients),
+        "errors": sum((client.errors for client in clients), []),
+        "tokens_per_s": round(many, 2),
+        "sequential_tokens_per_s": round(one, 2),
+        "vs_sequential": round(many / one, 2),
+        "vs_sequential_cpu": round(many_cpu / one_cpu, 2),
+        "ttft_p50_s": round(median(first), 3),
+        "ttft_p95_s": round(quantiles(first, n=20)[-1], 3),
+        "rss_slope_mb_per_min": slope,
+        "open_files": len(list(Path(f"/proc/{pid}/fd").iterdir())),
+        f"fresh_{options.turns}_turns_s": round(fresh, 3),
+        f"resend_{options.turns}_turns_s": round(resent, 3),
+        "short_turn_s": round(short, 3),
+        "vs_short_turn": round(resent / short, 2),
+    }
+
+
+class Client:
+    """A conversation that resends all of itself with each message, and begins anew once it is long."""
+
+    longest = 60
+
+    def __init__(self, url: str, seed: int, max_tokens: int, clips: list[Path]):
+        self.client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
+        self.random, self.max_tokens, self.clips = random.Random(seed), max_tokens, clips
+        self.messages, self.tokens, self.first, self.errors = [], 0, [], []
+
+    def turn(self):
+        """One exchange, streamed."""
+        content = [{"type": "text", "text": " ".join(self.random.choices(WORDS, k=15))}]
+        if self.clips and self.random.random() < 0.25:
+            data = base64.b64encode(self.random.choice(self.clips).read_bytes()).decode()
+            content.insert(0, {"type": "video_url", "video_url": {"url": f"data:video/mp4;base64,{data}"}})
+        if len(self.messages) >= self.longest:
+            self.messages = []
+        self.messages = [*self.messages, {"role": "user", "content": content}]
+        started, first, text = monotonic(), None, ""
+        stream = self.client.chat.completions.create(
+            model="model",
+            messages=self.messages,
+            max_tokens=self.max_tokens,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        for piece in stream:
+            if piece.choices and piece.choices[0].delta.content:
+                first = first or monotonic() - started
+                text += piece.choices[0].delta.content
+            if piece.usage:
+                self.tokens += piece.usage.completion_tokens
+            elif piece.choices and piece.choices[0].finish_reason:
+                held = piece.model_extra["empathav"]["memory"]["utterances"]
+        self.messages.append({"role": "assistant", "content": text})
+        self.first.append(first)
+        if held != len(self.messages):
+            self.errors.append(f"{held} messages remembered of {len(self.messages)}")
+
+    def talk(self, ends: float):
+        while monotonic() < ends:
+            try:
+                self.turn()
+            except Exception as error:
+                self.errors.append(f"{type(error).__name__}: {error}")
+                self.messages = []
+
+
+def run(clients: list[Client], seconds: float, pid: int) -> tuple[float, float]:
+    """Tokens per second of clients that talk at once, and per second of the server's processor time."""
+    started, cpu, before = monotonic(), processor_time(pid), sum(client.tokens for client in clients)
+    threads = [threading.Thread(target=client.talk, args=(started + seconds,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    tokens = sum(client.tokens for client in clients) - before
+    return tokens / (monotonic() - started), tokens / (processor_time(pid) - cpu)
+
+
+def processor_time(pid: int) -> float:
+    """Seconds of processor time that a process has used: what else runs on the machine does not count."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def long_history(client: Client, turns: int, url: str) -> tuple[float, float, float]:
+    """Seconds of a request with a history that is new to the server, with one that it knows, and with a short one."""
+
+    def timed(talker):
+        started = monotonic()
+        talker.turn()
+        return monotonic() - started
+
+    short = Client(url, -3, client.max_tokens, [])
+    shorts = [timed(short) for _ in range(8)][2:]
+    say = client.random.choices
+    client.messages = [
+        {"role": role, "content": " ".join(say(WORDS, k=15))} for _ in range(turns) for role in ("user", "assistant")
+    ]
+    client.longest = sys.maxsize
+    fresh = timed(client)
+    return fresh, median(timed(client) for _ in range(6)), median(shorts)
+
+
+class Rss:
+    """Looks at the memory of a process until it is stopped."""
+
+    def __init__(self, pid: int):
+        self.pid, self.seen, self.ended = pid, [], threading.Event()
+        self.thread = threading.Thread(target=self._look)
+        self.thread.start()
+
+    def _look(self):
+        while not self.ended.wait(SAMPLED):
+            status = Path(f"/proc/{self.pid}/status").read_text()
+            self.seen.append((monotonic() / 60, int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024))
+
+    def stop(self) -> list[float] | None:
+        """Slope in MB per minute over the second half, and its 95 % interval; `None` where there is too little."""
+        self.ended.set()
+        self.thread.join()
+        half = self.seen[len(self.seen) // 2 :]
+        if len(half) < 5:
+            return None
+        (slope, _), covariance = np.polyfit(*np.array(half).T, 1, cov=True)
+        margin = 1.96 * covariance[0, 0] ** 0.5
+        return [round(float(value), 2) for value in (slope, slope - margin, slope + margin)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""One checkpoint for many conversations at once."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from ..modeling.prompt_cache_empathav import PromptCache
+from ..processing.media_limits_empathav import MediaLimits
+from .batching import Batch
+from .hearing import Heard, decode
+from .responder import Responder
+from .taking_turns import Turns
+from .writing import write
+
+
+MODEL_CALLS = ("get_av_features", "predict_emotion", "compress")
+# They set the padding of the tokenizer, which fails while another thread uses it.
+TOKENIZING_CALLS = ("apply_chat_template", "encode_history")
+
+
+class SharedResponder(Responder):
+    """
+    A [`Responder`] that many threads may use, each for its own [`Conversation`]. Replies are written in one batch; all
+    else that the model does is done one after the other, in the order in which it is asked for.
+
+    Takes the arguments of [`Responder`].
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.turns = Turns()
+        for part, names in ((self.model, MODEL_CALLS), (self.processor, TOKENIZING_CALLS)):
+            for name in names:
+                setattr(part, name, in_turn(self.turns, getattr(part, name)))
+        self.batch = Batch(self.model, self.turns)
+
+    def hear(self, clips: Sequence, transcribe: bool = True, limits: MediaLimits | None = None) -> Heard:
+        decoded = decode(self, clips, limits)  # takes no turn: the model has no part in it
+        with self.turns:
+            return super().hear(decoded, transcribe, limits)
+
+    def write(self, inputs: dict, cache: PromptCache | None, **options) -> Iterator[str]:
+        """As [`write`], in one batch with others; takes the options of [`Batch.run`]."""
+        return write(self.model, self.processor.tokenizer, inputs, cache, run=self.batch.run, **options)
+
+    def close(self):
+        """Ends the thread that writes."""
+        self.batch.close()
+
+
+def in_turn(turns: Turns, function: Callable) -> Callable:
+    """The function, called by one thread at a time."""
+
+    def call(*args, **kwargs):
+        with turns:
+            return function(*args, **kwargs)
+
+    return call

@@ -1,0 +1,82 @@
+"""`empathav chat`: a conversation in the terminal."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .shared import Checkpoint, Limits, fail, read_limits, writing_options
+
+
+def chat(
+    checkpoint: Checkpoint,
+    memory: Annotated[
+        Path | None,
+        typer.Option(help="Directory of a conversation: gone on with if it is there, saved after each exchange."),
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="System prompt; the checkpoint's own if not given.")] = None,
+    recent_turns: Annotated[int | None, typer.Option(min=1, help="Newest messages kept word by word.")] = None,
+    keep_transcript: Annotated[bool, typer.Option(help="Keep all words, so that /forget is exact.")] = False,
+    asr: Annotated[str | None, typer.Option(help="Speech recogniser of transformers: Hub id or directory.")] = None,
+    max_vectors: Annotated[int | None, typer.Option(min=1, help="Budget of the memory, in vectors.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 96,
+    temperature: Annotated[float | None, typer.Option(help="Sample, at this temperature; else greedy.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Sample, from the likeliest tokens of this share.")] = None,
+    limit: Limits = None,
+    seed: Annotated[int | None, typer.Option(help="Makes sampled replies the same each time.")] = None,
+):
+    """Talk: write a line, or /clip FILE. /help lists what else there is. Ctrl-C stops a reply, Ctrl-D ends."""
+    if memory is not None and memory.exists() and not memory.is_dir():
+        raise ValueError(f"{memory} is a file: --memory names the directory of a conversation.")
+    sampling = writing_options(temperature, top_p, seed)
+    sampling.pop("do_sample", None)
+    limits = read_limits(limit)
+
+    from ..chat.commands import Chat
+    from ..chat.conversation import Conversation
+    from ..chat.conversation_file import is_conversation
+    from ..chat.responder import Responder
+    from ..chat.terminal import Screen
+
+    responder, screen = Responder(checkpoint, asr=asr, max_vectors=max_vectors, limits=limits), Screen()
+    if memory is not None and is_conversation(memory):
+        conversation = Conversation.load(memory, responder)
+        conversation.system = conversation.system if system is None else system
+        conversation.recent_turns = recent_turns or conversation.recent_turns
+        screen.note(f"Going on after {len(conversation)} messages.")
+    else:
+        conversation = Conversation(
+            responder, system=system, recent_turns=recent_turns, keep_transcript=keep_transcript
+        )
+    settings = {
+        "max_new_tokens": max_new_tokens,
+        **{name: value for name, value in sampling.items() if value is not None},
+    }
+    talk, failed = Chat(responder, screen, conversation, settings, memory), False
+    for line in typed() if sys.stdin.isatty() else sys.stdin:
+        try:
+            if not talk.line(line):
+                break
+        except (ValueError, OSError) as error:
+            fail(error)
+            failed = True
+        except KeyboardInterrupt:  # while a clip was heard, say
+            screen.stopped()
+    if failed and not sys.stdin.isatty():
+        raise typer.Exit(2)
+
+
+def typed() -> Iterator[str]:
+    """Lines of a person, who may edit them and call earlier ones back with the arrow keys."""
+    from prompt_toolkit import PromptSession
+
+    session = PromptSession()
+    while True:
+        try:
+            yield session.prompt("you> ")
+        except KeyboardInterrupt:
+            continue
+        except EOFError:
+            return

@@ -1,0 +1,107 @@
+"""Statements of danger: which count, what is shown, and that it is shown whatever becomes of the reply."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from transformers_empathav.chat.conversation import Conversation
+from transformers_empathav.chat.safety import HELP_LINES, HelpLine, Safety, SafetyLexicon
+from transformers_empathav.chat.safety_lexicon import danger_in
+from transformers_empathav.chat.terminal import Screen
+
+
+STATEMENTS = [
+    json.loads(line) for line in Path(__file__).with_name("danger.jsonl").read_text(encoding="utf-8").splitlines()
+]
+
+
+@pytest.mark.parametrize("half, found, alarms", [("built", 95, 0), ("held", 19, 1)])
+def test_as_many_are_found_as_the_page_says(half, found, alarms):
+    rows = [row for row in STATEMENTS if row["half"] == half]
+    assert sum(danger_in(row["text"]) is not None for row in rows if row["kind"]) >= found
+    assert sum(danger_in(row["text"]) is not None for row in rows if not row["kind"]) <= alarms
+
+
+@pytest.mark.parametrize(
+    "text, kind",
+    [
+        ("I want to kill myself.", "suicide"),
+        ("i WANNA die", "suicide"),
+        ("It’s late. I don’t want to live any\u200bmore.", "suicide"),
+        ("I cannot stop thinking about suicide", "suicide"),
+        ("This homework is killing me and I want to die.", "suicide"),
+        ("I'm fine, but I cut myself again.", "self-harm"),
+        ("He never hit me before, but today he choked me.", "violence"),
+        ("I would never kill myself.", None),
+        ("I was never suicidal.", None),
+        ("No, I do not want to die.", None),
+        ("My friend wants to kill herself.", None),
+        ("When I was a kid I used to cut myself.", None),
+        ("When I was a kid I used to cut myself, and now I do it again.", "self-harm"),
+        ("This homework is killing me.", None),
+        ("I cut myself while chopping onions.", None),
+        ("Mom is going to kill me.", None),
+        ("", None),
+    ],
+)
+def test_what_counts(text, kind):
+    assert danger_in(text) == kind
+
+
+def test_lines_are_those_of_the_danger_and_of_the_country():
+    everywhere, here = SafetyLexicon()("I want to die."), SafetyLexicon("de")("I want to die.")
+    assert {line.country for line in here.lines} == {"", "DE"}
+    assert set(here.lines) < set(everywhere.lines)
+    assert all("suicide" in line.kinds for line in everywhere.lines)
+    violence = SafetyLexicon("GB")("My husband beats me.")
+    assert "National Domestic Abuse Helpline" in [line.name for line in violence.lines]
+    with pytest.raises(ValueError, match="no help line of 'XX'"):
+        SafetyLexicon("XX")
+
+
+def test_every_country_has_somebody_for_every_danger():
+    for country in {line.country for line in HELP_LINES if line.country}:
+        for kind, text in {"suicide": "I want to die.", "violence": "He beats me."}.items():
+            safety = SafetyLexicon(country)(text)
+            assert safety.kind == kind and safety.lines
+    assert all(line.source.startswith("https://") and line.contact for line in HELP_LINES)
+
+
+def test_a_reply_carries_it_as_plain_data(responder):
+    reply = Conversation(responder).say("I want to kill myself.", max_new_tokens=4)
+    assert reply.response and reply.safety.kind == "suicide"
+    shown = json.loads(json.dumps(reply.to_dict()))["safety"]
+    assert shown["kind"] == "suicide" and shown["notice"] == reply.safety.notice
+    assert {"country": "US", "name": "988 Suicide & Crisis Lifeline", "contact": "call or text 988"} in shown["lines"]
+    assert Conversation(responder).say("Hello", max_new_tokens=4).to_dict()["safety"] is None
+
+
+def test_it_is_known_where_a_reply_is_stopped_or_fails(responder, monkeypatch):
+    conversation = Conversation(responder)
+    stream = conversation.stream("I want to kill myself.", max_new_tokens=64)
+    next(stream)
+    stream.close()
+    assert conversation.safety.kind == "suicide"
+    conversation.say("Thank you.", max_new_tokens=4)
+    assert conversation.safety is None
+    monkeypatch.setattr(responder, "write", lambda *args, **options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        conversation.say("I want to kill myself.")
+    assert conversation.safety.kind == "suicide"
+
+
+def test_any_callable_takes_its_place(responder, monkeypatch):
+    line = HelpLine("XX", "Somebody <b>", "12345", "https://example.org", ("loneliness",))
+    monkeypatch.setattr(responder, "safety", lambda text: Safety("loneliness", (line,)) if "alone" in text else None)
+    conversation = Conversation(responder)
+    assert conversation.say("I want to die.", max_new_tokens=4).safety is None
+    reply = conversation.say("I am alone.", max_new_tokens=4)
+    assert reply.safety.to_dict()["lines"] == [{"country": "XX", "name": "Somebody <b>", "contact": "12345"}]
+    assert reply.safety.notice
+
+
+def test_the_terminal_shows_it(responder, capsys):
+    Screen().reply(Conversation(responder).say("My husband beats me.", max_new_tokens=4))
+    shown = capsys.readouterr().out
+    assert "somebody hurts" in shown and "1-800-799-7233" in shown
