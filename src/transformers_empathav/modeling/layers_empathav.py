@@ -100,15 +100,17 @@ class LayerStatistics(nn.Module):
         return found * (size / self.limit).clamp(min=1) ** -4
 
     @torch.no_grad()
-    def fit(self, mean: torch.Tensor, spread: torch.Tensor, gain: float = 1.0):
+    def fit(self, mean: torch.Tensor, spread: torch.Tensor, gain: float = 1.0, read: torch.Tensor | None = None):
         """
         Sets standardisation and limit from mean and standard deviation of each statistic over training clips, both
         `(layers, 2, width)`. A larger `gain` lets the projection, which starts from zero, learn faster beside the
-        Q-Former.
+        Q-Former. `read` `(layers, 2)` is true for what is read: of each layer the mean and the standard deviation; the
+        others count as 0. All are read by default.
         """
+        read = torch.ones_like(mean[..., 0]) if read is None else read.to(mean)
         self.channel_shift.copy_(mean)
-        self.channel_scale.copy_(gain / spread.clamp(min=1e-4))
-        self.limit.fill_(gain * FARTHEST)
+        self.channel_scale.copy_(gain / spread.clamp(min=1e-4) * read[..., None])
+        self.limit.fill_(gain * FARTHEST * float(read.mean()) ** 0.5)
 
 
 def statistics(layers: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

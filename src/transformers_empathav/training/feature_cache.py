@@ -205,11 +205,10 @@ class FeatureCache:
             "num_frames": processor.num_frames,
             "window_seconds": processor.window_seconds,
             "face_cascade": processor.face_cascade,
-            **(
-                {} if extractor.config.pad_audio else {"pad_audio": [QUIET, SMOOTH, MARGIN]}
-            ),  # so that older entries keep their names
             "towers": [extractor.audio_tower.config.to_dict(), extractor.vision_tower.config.to_dict()],
         }
+        if not extractor.config.pad_audio:  # entries of whole windows keep their names
+            settings["pad_audio"] = [QUIET, SMOOTH, MARGIN]
         key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
         for tower in (extractor.audio_tower, extractor.vision_tower):
             for name, tensor in tower.state_dict().items():

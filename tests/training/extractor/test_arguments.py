@@ -6,7 +6,7 @@ from clips import touch
 from transformers_empathav.data.speaker_splits import corpus_of, speaker_of
 from transformers_empathav.training.arguments import parse_groups
 from transformers_empathav.training.disturbance import Disturbance
-from transformers_empathav.training.extractor.arguments import ClipArguments, ExtractorArguments
+from transformers_empathav.training.extractor.arguments import ClipArguments, ExtractorArguments, LearningArguments
 
 
 @pytest.fixture
@@ -38,3 +38,11 @@ def test_settings_that_need_each_other_are_asked_for(tmp_path):
     arguments = parse_groups(ExtractorArguments, [*given, "--bands", "4000", "8000", "--max_gain", "6"])
     assert arguments.clips.disturbance == Disturbance(bands=(4000.0, 8000.0), max_gain=6.0)
     assert ClipArguments().disturbance == Disturbance()
+
+
+def test_which_statistics_of_a_voice_are_read():
+    assert LearningArguments().voice_statistics(3).all()
+    read = LearningArguments(voice_layers=[1, 2], voice_spread=False).voice_statistics(4)
+    assert read.nonzero().tolist() == [[1, 0], [2, 0]]
+    with pytest.raises(ValueError, match="names layer 4, and the audio encoder has 0 to 3"):
+        LearningArguments(voice_layers=[4]).voice_statistics(4)

@@ -94,3 +94,18 @@ def test_emotions_that_do_not_occur_are_not_leant_towards(started):
     assert start_as_regression(training, dataset, 1.0)["audio"] > 0.9
     with pytest.raises(ValueError, match="have one emotion"):
         start_as_regression(*started(HEARD[:1]), 1.0)
+
+
+def test_statistics_that_are_not_read_have_no_weight_and_change_nothing(started):
+    training, dataset = started(HEARD)
+    path = training.extractor.audio_statistics
+    read = torch.zeros(path.weight.shape[:2], dtype=torch.bool)
+    read[1, 0] = True
+    fit_features(training.model, dataset, gain=3.0, voice=read)
+    assert start_as_regression(training, dataset, 1.0)["audio"] > 0.5
+    assert path.weight[read].any() and not path.weight[~read].any()
+    clips, _ = stream_statistics(dataset, "audio")
+    other = torch.where(read[..., None], clips, clips + 5.0)
+    assert torch.equal(path.scaled(other), path.scaled(clips))
+    # Clips of the training side stay within the limit, as they do where all is read.
+    assert path.scaled(clips).square().sum(dim=(1, 2, 3)).mean() == pytest.approx(9.0 * clips.shape[-1], rel=0.05)

@@ -21,7 +21,7 @@ from ...training.extractor.dataset import EmotionDataset
 from ...training.extractor.trainer import EmotionTrainer
 from ...training.feature_cache import FeatureCache
 from .baselines import face_network, layer_statistics, logistic_regression, transcript_alone
-from .cells import cells_of, markdown_of_cells
+from .cells import LINEAR, cells_of, markdown_of_cells
 from .plots import plot_confusion
 
 
@@ -93,17 +93,25 @@ def baseline_scores(
         targets = np.array([labels.index(item["messages"][-1]["emotion"]) for item in kept])
         train, test = ([where[clip_key(item)] for item in side] for side in (kept, found["items"]))
         rows.setdefault("majority", []).append(majority(targets, len(test), len(labels)))
-        layers = [] if statistics is None else list(range(statistics.shape[1]))
-        for chosen in [*([layer] for layer in layers), *([[2, 3], layers] if len(layers) > 3 else [])]:
-            name = f"logistic regression, layer{'s' * (len(chosen) > 1)} {'+'.join(map(str, chosen))}"
-            heard_in = [statistics[side][:, chosen].reshape(len(side), -1) for side in (train, test)]
-            rows.setdefault(name, []).append(logistic_regression(heard_in[0], targets, heard_in[1], len(labels)))
+        for name, heard in ({} if statistics is None else linear_inputs(statistics)).items():
+            known = logistic_regression(heard[train], targets, heard[test], len(labels))
+            rows.setdefault(f"{LINEAR}, {name}", []).append(known)
         rows.setdefault("words alone", []).append(transcript_alone(model, processor, found["items"]))
         face = face_network(model, (cache.load(item) for item in found["items"]))
         if face is not None:
             rows.setdefault("face network, untrained", []).append(face)
     # Only clips with frames have a face network's scores, and those of some folds may have none.
     return {name: np.concatenate(scores) for name, scores in rows.items() if len(scores) == len(folds)}
+
+
+def linear_inputs(statistics: np.ndarray) -> dict[str, np.ndarray]:
+    """What each linear model reads `(rows, features)` of statistics `(rows, layers, 2 * width)`, by its name."""
+    layers, width = statistics.shape[1], statistics.shape[2] // 2
+    found = {f"layer {layer}": statistics[:, layer] for layer in range(layers)}
+    if layers > 3:
+        found["layers 2+3"] = statistics[:, 2:4]
+        found["means of layers 1+2+3"] = statistics[:, 1:4, :width]
+    return {name: heard.reshape(len(heard), -1) for name, heard in found.items()}
 
 
 def clip_key(item: dict) -> str:

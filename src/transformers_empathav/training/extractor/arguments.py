@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 from transformers import TrainingArguments
 
 from ...data.clips.corpus import load_clip_corpus
@@ -134,6 +135,13 @@ class LearningArguments:
     statistics_gain: float = field(
         default=12.0, metadata={"help": "How fast the projection of statistics over time learns."}
     )
+    voice_layers: list[int] = field(
+        default_factory=list,
+        metadata={"help": "Layers whose statistics over time are read, counted from 0; else all."},
+    )
+    voice_spread: bool = field(
+        default=True, metadata={"help": "Whether the standard deviation over time is read, or the mean alone."}
+    )
     label_smoothing: float = field(default=0.1, metadata={"help": "Share of the target spread over all labels."})
     class_weights: bool = field(default=True, metadata={"help": "Whether rare emotions weigh more."})
     balance: float | None = field(
@@ -153,6 +161,19 @@ class LearningArguments:
         default=0.0,
         metadata={"help": "C of the regression that training begins as, shared by inputs; 0 for none."},
     )
+
+    def voice_statistics(self, layers: int) -> torch.Tensor:
+        """
+        True for what is read of a voice, `(layers, 2)`: mean and standard deviation over time of each of `layers`.
+
+        Raises:
+            `ValueError`: the encoder has no such layer.
+        """
+        if wrong := [layer for layer in self.voice_layers if not 0 <= layer < layers]:
+            raise ValueError(f"voice_layers names layer {wrong[0]}, and the audio encoder has 0 to {layers - 1}.")
+        read = torch.zeros(layers, 2, dtype=torch.bool)
+        read[self.voice_layers or slice(None), : 2 if self.voice_spread else 1] = True
+        return read
 
 
 @dataclass

@@ -126,7 +126,9 @@ class EmotionCollator:
 
 
 @torch.no_grad()
-def fit_features(model: EmpathAVForCausalLM, dataset: EmotionDataset, gain: float = 1.0):
+def fit_features(
+    model: EmpathAVForCausalLM, dataset: EmotionDataset, gain: float = 1.0, voice: torch.Tensor | None = None
+):
     r"""
     Standardises what the extractor reads: the mean and spread of each channel of the encoders, and of its statistics
     over a clip, are measured over the training side. Call it before each training; a resumed run may call it again.
@@ -135,6 +137,8 @@ def fit_features(model: EmpathAVForCausalLM, dataset: EmotionDataset, gain: floa
         model ([`EmpathAVForCausalLM`]): Its extractor changes.
         dataset ([`EmotionDataset`]): The training side; its disturbed copies take no part.
         gain (`float`, *optional*, defaults to 1.0): How fast the projection of statistics then learns.
+        voice (`torch.Tensor` of shape `(layers, 2)`, *optional*):
+            True for the statistics of a voice that are read, see [`LayerStatistics.fit`]; all by default.
     """
     extractor = model.model.extractor
     parts = {
@@ -156,4 +160,5 @@ def fit_features(model: EmpathAVForCausalLM, dataset: EmotionDataset, gain: floa
         mean = (shares * means).sum(dim=0)
         spread = ((shares * (spreads.square() + means.square())).sum(dim=0) - mean.square()).clamp(min=0).sqrt()
         mix.fit(mean, spread)
-        over_time.fit(clips.mean(dim=0), clips.std(dim=0, correction=0), gain)
+        read = voice if stream == "audio" else None
+        over_time.fit(clips.mean(dim=0), clips.std(dim=0, correction=0), gain, read)

@@ -102,7 +102,8 @@ class ExtractorLearner:
             warmup_epochs=learning.warmup_epochs,
             balance=learning.balance,
         )
-        fit_features(self.module.model, trainer.train_dataset, learning.statistics_gain)
+        voice = learning.voice_statistics(len(self.module.extractor.audio_mix.logits))
+        fit_features(self.module.model, trainer.train_dataset, learning.statistics_gain, voice)
         if learning.linear_start:
             strength, balance = learning.linear_start, learning.balance
             accuracy = start_as_regression(self.module, trainer.train_dataset, strength, balance)

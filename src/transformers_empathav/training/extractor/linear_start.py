@@ -55,7 +55,8 @@ def start_as_regression(
             weights = balanced_weights(targets.tolist(), training.words)[targets]
         else:
             weights = balanced_shares(dataset.items, balance).float()[rows]
-        inputs = path.scaled(clips.to(path.channel_shift)).flatten(1).cpu()
+        read = (path.channel_scale != 0).flatten().cpu()
+        inputs = path.scaled(clips.to(path.channel_shift)).flatten(1).cpu()[:, read]
         # Inputs may be far from unit size, which would change what `strength` means. Where clips are alike it is 0.
         size = float(inputs.square().mean().sqrt()) or 1.0
         shares = dataset.shares[rows]
@@ -63,7 +64,9 @@ def start_as_regression(
         strength_of_one = strength / inputs.shape[1]
         found, bias = regression(inputs / size, shares, strength_of_one, weights / weights.mean(), competing)
         accuracies[stream] = float(((inputs / size @ found + bias).argmax(dim=1) == targets).float().mean())
-        write_regression(path, found / size, bias, codes)
+        weights = found.new_zeros(len(read), found.shape[1])
+        weights[read] = found / size
+        write_regression(path, weights, bias, codes)
     extractor.qformer.encoder.layer[-1].output_query.LayerNorm.weight.mul_(QUIET)
     return accuracies
 
