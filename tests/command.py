@@ -1,6 +1,7 @@
 """Calls of `empathav respond` in this process: answered, or refused in one line."""
 
 import json
+import signal
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -9,6 +10,11 @@ from transformers_empathav.cli import app
 
 
 SHORT = ("--max-new-tokens", "8")
+
+
+def heed_interrupts():
+    """For a new process: one that is started in the background ignores Ctrl-C, and so do those that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def respond(*arguments):

@@ -9,6 +9,7 @@ import urllib.request
 import pytest
 from typer.testing import CliRunner
 
+from command import heed_interrupts
 from transformers_empathav.cli import app
 
 
@@ -34,9 +35,13 @@ def test_what_cannot_be_is_said_in_one_line(checkpoint, monkeypatch):
 def test_the_page_is_there_until_it_is_interrupted(checkpoint):
     command = [sys.executable, "-c", "from transformers_empathav.cli import main; main()", "app", str(checkpoint)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen([*command, "--no-browser"], stdout=subprocess.PIPE, text=True, env=environment) as process:
+    options = {"stdout": subprocess.PIPE, "text": True, "env": environment, "preexec_fn": heed_interrupts}
+    with subprocess.Popen([*command, "--no-browser"], **options) as process:
         address = next(word for word in process.stdout.readline().split() if word.startswith("http://127.0.0.1:"))
         with urllib.request.urlopen(address) as answer:
             assert b"Empathetic conversation" in answer.read()
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        try:
+            assert process.wait(60) == 0
+        finally:
+            process.kill()

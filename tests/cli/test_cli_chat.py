@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from clips import write_clip
+from command import heed_interrupts
 from transformers_empathav import EMOTION_LABELS
 from transformers_empathav.chat.conversation_file import peek
 from transformers_empathav.cli import app
@@ -112,6 +113,7 @@ def test_a_person_at_a_terminal(checkpoint, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
     # An interrupt throws away what the terminal has not shown yet, also half of a letter.
     options = {"env": environment, "timeout": 60, "encoding": "utf-8", "codec_errors": "replace"}
+    options["preexec_fn"] = heed_interrupts
     child = pexpect.spawn(sys.executable, [*words, "--memory", str(memory)], **options)
     child.expect("you>")
     child.send("Tell me a story\r")
