@@ -117,6 +117,7 @@ def test_a_person_at_a_terminal(checkpoint, tmp_path):
     child = pexpect.spawn(sys.executable, [*words, "--memory", str(memory)], **options)
     child.expect("you>")
     child.send("Tell me a story\r")
+    child.expect(r"\x1b\[\?2004l")  # the line has been taken
     child.expect(r"\x1b\[1m")  # the reply, in bold, has begun
     child.sendintr()
     child.expect("stopped")
