@@ -12,7 +12,11 @@ from typer.testing import CliRunner
 from clips import write_clip
 from command import heed_interrupts
 from transformers_empathav import EMOTION_LABELS
+from transformers_empathav.chat.commands import Chat
+from transformers_empathav.chat.conversation import Conversation
 from transformers_empathav.chat.conversation_file import peek
+from transformers_empathav.chat.responder import Responder
+from transformers_empathav.chat.terminal import Screen
 from transformers_empathav.cli import app
 
 
@@ -102,8 +106,22 @@ def test_a_reply_moves_no_cursor(checkpoint):
     assert "\x1b[2J" not in done.stdout and "\\x1b[2J" in done.stdout
 
 
+def test_ctrl_c_in_a_reply_keeps_what_was_written(checkpoint, tmp_path, monkeypatch):
+    written, responder = [], Responder(checkpoint, device="cpu")
+
+    def interrupted(self, text):
+        written.append(text)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Screen, "piece", interrupted)
+    talk = Chat(responder, Screen(), Conversation(responder), file=tmp_path)
+    assert talk.line("Tell me a story")
+    asked, answer = peek(tmp_path)[1]
+    assert asked["content"] == "Tell me a story" and [answer["content"]] == [text.rstrip() for text in written]
+
+
 def test_a_person_at_a_terminal(checkpoint, tmp_path):
-    """Ctrl-C in a reply and at the prompt, a line that is edited, an earlier line called back, Ctrl-D at the end."""
+    """Ctrl-C at the prompt, a line that is edited, an earlier line called back, a reply, Ctrl-D at the end."""
     pexpect = pytest.importorskip("pexpect")
     talkative = shutil.copytree(checkpoint, tmp_path / "talkative")  # its replies do not end by themselves
     settings = json.loads((talkative / "generation_config.json").read_text())
@@ -116,12 +134,6 @@ def test_a_person_at_a_terminal(checkpoint, tmp_path):
     options["preexec_fn"] = heed_interrupts
     child = pexpect.spawn(sys.executable, [*words, "--memory", str(memory)], **options)
     child.expect("you>")
-    child.send("Tell me a story\r")
-    child.expect(r"\x1b\[\?2004l")  # the line has been taken
-    child.expect(r"\x1b\[1m")  # the reply, in bold, has begun
-    child.sendintr()
-    child.expect("stopped")
-    child.expect("you>")
     child.send("/set max_new_tokens 4\r")
     child.expect(r"\x1b\[1;3;36m4")  # the number as it is shown, not as it was typed
     child.expect("you>")
@@ -129,10 +141,13 @@ def test_a_person_at_a_terminal(checkpoint, tmp_path):
     child.sendintr()
     child.expect("you>")
     child.send("/memorx\x7fy\r")
-    child.expect(" utterances, ")
+    child.expect(" utterances")
     child.expect("you>")
     child.send("\x1b[A\r")
-    child.expect(" utterances, ")
+    child.expect(" utterances")
+    child.expect("you>")
+    child.send("Tell me a story\r")
+    child.expect(r"\x1b\[1m")  # the reply is in bold
     child.expect("you>")
     child.sendeof()
     child.expect(pexpect.EOF)
