@@ -13,8 +13,9 @@ from clips import write_clip
 from helpers import relative_error, wake
 from transformers_empathav import ConversationMemory
 from transformers_empathav.chat.conversation import Conversation
-from transformers_empathav.chat.conversation_file import checksum, pack_conversation, peek, unpack_conversation
+from transformers_empathav.chat.conversation_file import pack_conversation, peek, unpack_conversation
 from transformers_empathav.chat.responder import Responder
+from transformers_empathav.modeling.memory_file_empathav import digest
 from transformers_empathav.testing.tiny import tiny_model
 
 
@@ -88,7 +89,7 @@ def rewritten(data: bytes, change) -> bytes:
     state = json.loads(header["conversation"])
     change(state, tensors)
     text = json.dumps(state)
-    return save(tensors, {"format": "1", "conversation": text, "checksum": checksum(text, tensors)})
+    return save(tensors, {"format": "1", "conversation": text, "checksum": digest(text, tensors)})
 
 
 @pytest.mark.parametrize(

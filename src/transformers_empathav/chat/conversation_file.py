@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load, save
 
 from ..modeling.conversation_memory_empathav import MEMORY_FILE, ConversationMemory
-from ..modeling.memory_file_empathav import one_line, read_file, replace_file
+from ..modeling.memory_file_empathav import digest, one_line, read_file, replace_file
 from ..processing.messages_empathav import parse_messages
 from .message import Message
 
@@ -33,7 +33,7 @@ def pack_conversation(conversation: "Conversation") -> bytes:
             tensors[f"clips.{place}"] = message.vectors.detach().cpu().contiguous()
     state = {name: getattr(conversation, name) for name in STATE} | {"tail": conversation.messages}
     text = json.dumps(state)
-    return save(tensors, {"format": FORMAT, "conversation": text, "checksum": checksum(text, tensors)})
+    return save(tensors, {"format": FORMAT, "conversation": text, "checksum": digest(text, tensors)})
 
 
 def read_content(data: bytes, name: str) -> tuple[ConversationMemory, dict, dict[int, torch.Tensor]]:
@@ -55,7 +55,7 @@ def read_content(data: bytes, name: str) -> tuple[ConversationMemory, dict, dict
         metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__") or {}
         if metadata.get("format") != FORMAT:
             raise ValueError(f"its format is {ascii(metadata.get('format')):.20}, and this version reads {FORMAT}")
-        if metadata.get("checksum") != checksum(metadata["conversation"], tensors):
+        if metadata.get("checksum") != digest(metadata["conversation"], tensors):
             raise ValueError("its content is not what its checksum says")
         state = json.loads(metadata["conversation"])
         if state.keys() != set(STATE):
@@ -191,12 +191,3 @@ def check_state(state: dict, labels: list[str], messages: int):
             raise ValueError(f"an emotion is of message {felt['turn']!r}, not within 0 and {messages - 1}")
         if felt["scores"].keys() != set(labels) or not all(type(score) is float for score in felt["scores"].values()):
             raise ValueError(f"the emotions of message {felt['turn']} are not one number for each label")
-
-
-def checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:
-    """SHA-256 of all that the file holds."""
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .shared import Checkpoint, writing_options
+from .shared import Checkpoint, MaxNewTokens, MaxVectors, Recogniser, Temperature, TopP, writing_options
 
 
 PASSWORD = "EMPATHAV_PASSWORD"
@@ -23,11 +23,11 @@ def web_page(
     country: Annotated[
         str | None, typer.Option(help="ISO code: help lines of that country alone, such as GB; all by default.")
     ] = None,
-    asr: Annotated[str | None, typer.Option(help="Speech recogniser of transformers: Hub id or directory.")] = None,
-    max_vectors: Annotated[int | None, typer.Option(min=1, help="Budget of each memory, in vectors.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 96,
-    temperature: Annotated[float | None, typer.Option(help="Sample, at this temperature; else greedy.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Sample, from the likeliest tokens of this share.")] = None,
+    asr: Recogniser = None,
+    max_vectors: MaxVectors = None,
+    max_new_tokens: MaxNewTokens = 96,
+    temperature: Temperature = None,
+    top_p: TopP = None,
     max_seconds: Annotated[float, typer.Option(min=1, help="Longest clip.")] = 120.0,
     max_megabytes: Annotated[int, typer.Option(min=1, help="Largest upload.")] = 64,
 ):

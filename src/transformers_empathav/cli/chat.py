@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from .shared import Checkpoint, Limits, fail, read_limits, writing_options
+from .shared import (
+    Checkpoint,
+    Limits,
+    MaxNewTokens,
+    MaxVectors,
+    RecentTurns,
+    Recogniser,
+    Seed,
+    System,
+    Temperature,
+    TopP,
+    fail,
+    read_limits,
+    writing_options,
+)
 
 
 def chat(
@@ -16,16 +30,16 @@ def chat(
         Path | None,
         typer.Option(help="Directory of a conversation: gone on with if it is there, saved after each exchange."),
     ] = None,
-    system: Annotated[str | None, typer.Option(help="System prompt; the checkpoint's own if not given.")] = None,
-    recent_turns: Annotated[int | None, typer.Option(min=1, help="Newest messages kept word by word.")] = None,
+    system: System = None,
+    recent_turns: RecentTurns = None,
     keep_transcript: Annotated[bool, typer.Option(help="Keep all words, so that /forget is exact.")] = False,
-    asr: Annotated[str | None, typer.Option(help="Speech recogniser of transformers: Hub id or directory.")] = None,
-    max_vectors: Annotated[int | None, typer.Option(min=1, help="Budget of the memory, in vectors.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 96,
-    temperature: Annotated[float | None, typer.Option(help="Sample, at this temperature; else greedy.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Sample, from the likeliest tokens of this share.")] = None,
+    asr: Recogniser = None,
+    max_vectors: MaxVectors = None,
+    max_new_tokens: MaxNewTokens = 96,
+    temperature: Temperature = None,
+    top_p: TopP = None,
     limit: Limits = None,
-    seed: Annotated[int | None, typer.Option(help="Makes sampled replies the same each time.")] = None,
+    seed: Seed = None,
 ):
     """Talk: write a line, or /clip FILE. /help lists what else there is. Ctrl-C stops a reply, Ctrl-D ends."""
     if memory is not None and memory.exists() and not memory.is_dir():

@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from .shared import Checkpoint, Limits, read_limits, writing_options
+from .shared import (
+    Checkpoint,
+    Limits,
+    MaxNewTokens,
+    MaxVectors,
+    RecentTurns,
+    Recogniser,
+    Seed,
+    System,
+    Temperature,
+    TopP,
+    read_limits,
+    writing_options,
+)
 
 
 def respond(
@@ -19,19 +32,16 @@ def respond(
         Path | None,
         typer.Option(help="Directory of a conversation: read if it is there, written back with this exchange."),
     ] = None,
-    system: Annotated[str | None, typer.Option(help="System prompt; the checkpoint's own if not given.")] = None,
-    recent_turns: Annotated[int | None, typer.Option(min=1, help="Newest messages kept word by word.")] = None,
-    asr: Annotated[str | None, typer.Option(help="Speech recogniser of transformers: Hub id or directory.")] = None,
+    system: System = None,
+    recent_turns: RecentTurns = None,
+    asr: Recogniser = None,
     transcribe: Annotated[bool, typer.Option("--transcribe/--no-transcribe", help="Recognise speech.")] = True,
-    max_vectors: Annotated[
-        int | None,
-        typer.Option(min=1, help="Budget of the memory, in vectors; its own, or half the model's positions."),
-    ] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")] = 96,
-    temperature: Annotated[float | None, typer.Option(help="Sample, at this temperature; else greedy.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Sample, from the likeliest tokens of this share.")] = None,
+    max_vectors: MaxVectors = None,
+    max_new_tokens: MaxNewTokens = 96,
+    temperature: Temperature = None,
+    top_p: TopP = None,
     limit: Limits = None,
-    seed: Annotated[int | None, typer.Option(help="Makes a sampled reply the same each time.")] = None,
+    seed: Seed = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ):
     """Answer one turn: the emotion, the reply, and what the memory holds."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .shared import Checkpoint
+from .shared import Checkpoint, MaxVectors, Recogniser
 
 
 KEY = "EMPATHAV_API_KEY"
@@ -29,8 +29,8 @@ def serve(
     queue: Annotated[int, typer.Option(min=0, help="Requests that wait; one more is refused.")] = 64,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that a request may take.")] = 120.0,
     known: Annotated[int, typer.Option(min=0, help="MiB for conversations that need not be read again.")] = 1024,
-    asr: Annotated[str | None, typer.Option(help="Speech recogniser of transformers: Hub id or directory.")] = None,
-    max_vectors: Annotated[int | None, typer.Option(min=1, help="Budget of each memory, in vectors.")] = None,
+    asr: Recogniser = None,
+    max_vectors: MaxVectors = None,
 ):
     """Serve OpenAI's chat completions at http://HOST:PORT/v1. EMPATHAV_API_KEY sets the key that clients bring."""
     try:

@@ -16,6 +16,19 @@ Limits = Annotated[
     typer.Option("--limit", help="Limit on clips, NAME=NUMBER, such as max_seconds=900; may be given several times."),
 ]
 Checkpoint = Annotated[str, typer.Argument(help="Directory of `empathav assemble`, or a Hub id.")]
+Recogniser = Annotated[
+    str | None, typer.Option("--asr", help="Speech recogniser of transformers: Hub id or directory.")
+]
+MaxVectors = Annotated[
+    int | None,
+    typer.Option(min=1, help="Budget of a memory, in vectors; its own, or half the model's positions."),
+]
+System = Annotated[str | None, typer.Option(help="System prompt; the checkpoint's own if not given.")]
+RecentTurns = Annotated[int | None, typer.Option(min=1, help="Newest messages kept word by word.")]
+MaxNewTokens = Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")]
+Temperature = Annotated[float | None, typer.Option(help="Sample, at this temperature; else greedy.")]
+TopP = Annotated[float | None, typer.Option(help="Sample, from the likeliest tokens of this share.")]
+Seed = Annotated[int | None, typer.Option(help="Makes sampled replies the same each time.")]
 
 
 def add_command(app: typer.Typer, command: Callable, name: str | None = None):

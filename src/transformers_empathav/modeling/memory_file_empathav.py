@@ -122,12 +122,17 @@ def replace_file(path: Path, data: bytes, known: str | None, must_be_new: bool) 
 
 def checksum(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> str:
     """SHA-256 of tensors and settings, in whatever order a file holds them."""
-    digest = hashlib.sha256(json.dumps([metadata.get(name) for name in ("format_version", *SETTINGS)]).encode())
+    return digest(json.dumps([metadata.get(name) for name in ("format_version", *SETTINGS)]), tensors)
+
+
+def digest(text: str, tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of a text and of tensors with their names, in whatever order a file holds them."""
+    total = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()
 
 
 def number(metadata: dict[str, str], name: str) -> int:
