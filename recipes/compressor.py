@@ -48,6 +48,13 @@ class LessonArguments:
     utterances: int = field(default=1, metadata={"help": "Messages in a window, at most: 1 for single utterances."})
     max_tokens: int = field(default=64, metadata={"help": "Longest message, in tokens."})
     emotions: float = field(default=0.0, metadata={"help": "Share of emotions of messages that are read, as in use."})
+    frames: float = field(
+        default=0.0, metadata={"help": "Share of windows read in another frame than that of recall."}
+    )
+    carry_state: bool = field(
+        default=True,
+        metadata={"help": "Whether the state goes on from utterance to utterance; else each is read alone."},
+    )
     eval_windows: int = field(default=128, metadata={"help": "Windows of the dev split that are evaluated."})
     compressor: str | None = field(
         default=None, metadata={"help": "Trained compressor to go on with, a safetensors file; else begun anew."}
@@ -73,13 +80,16 @@ def main(loaded: ModelArguments, lesson: LessonArguments, training: TrainingArgu
     else:
         renew_part(model, "compressor", processor.tokenizer)
         model.model.compressor.open()
+    model.config.carry_state = lesson.carry_state
 
     trainer = CompressorTrainer(
         model=module,
         args=training,
         train_dataset=trained,
         eval_dataset=evaluated(training, held_out, "messages in the dev split"),
-        data_collator=ReconstructionCollator(processor, lesson.max_tokens, emotions=lesson.emotions),
+        data_collator=ReconstructionCollator(
+            processor, lesson.max_tokens, emotions=lesson.emotions, frames=lesson.frames
+        ),
     )
     trainer.train(resume_from_checkpoint=resume_from(training))
     if trainer.is_world_process_zero():

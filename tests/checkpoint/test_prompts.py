@@ -9,8 +9,10 @@ from transformers_empathav import EMOTION_LABELS
 from transformers_empathav.checkpoint.prompts import (
     EMOTION_ANSWER,
     EMOTION_QUESTION,
+    MEMORY_QUESTIONS,
     emotion_prompt,
     memory_frame,
+    question_frames,
     takes_parts,
     turn_markers,
 )
@@ -81,6 +83,20 @@ def test_the_memory_alone_has_its_frame(name):
     named = ("chatml", "with a system prompt of its own", "names", "parts", "first part")
     assert ("system" in before) == (name in named)  # the others take no system turn alone, or give it no name
     assert processor.memory_token not in before + after
+
+
+def test_a_memory_stands_once_in_each_question_about_it(processor):
+    frames = [tuple(map(processor.tokenizer.decode, frame)) for frame in question_frames(processor)]
+    assert len(frames) == len(MEMORY_QUESTIONS)
+    assert any("And to you." in after for _, after in frames)
+    assert not any("MEMORY" in side or processor.memory_token in side for frame in frames for side in frame)
+
+
+@pytest.mark.parametrize("template", [chat_templates.GEMMA, chat_templates.MISTRAL])
+def test_questions_that_a_template_cannot_write_are_left_out(template):
+    processor = tiny_processor()
+    processor.chat_template = processor.tokenizer.chat_template = template
+    assert question_frames(processor)
 
 
 def test_a_template_that_does_not_write_what_the_user_says():

@@ -119,3 +119,14 @@ def test_an_extractor_brings_its_settings_along_and_older_files_the_defaults(pai
     assert (other.config.emotion_temperature, other.config.pad_audio) == (1.0, True)
     renew_part(model, "extractor", processor.tokenizer)
     assert (model.config.emotion_temperature, model.config.pad_audio) == (1.0, True)
+
+
+def test_a_compressor_brings_along_whether_its_state_is_carried(pair, tmp_path):
+    model, other = pair
+    model.config.carry_state = False
+    save_part(model, "compressor", tmp_path / "compressor.safetensors")
+    load_part(other, "compressor", tmp_path / "compressor.safetensors")
+    assert other.config.carry_state is False and other.model.compressor.config.carry_state is False
+    save_file(load_file(tmp_path / "compressor.safetensors"), tmp_path / "older.safetensors")
+    load_part(other, "compressor", tmp_path / "older.safetensors")
+    assert other.config.carry_state is True

@@ -21,16 +21,18 @@ def same(one, other, tolerance=1e-5):
     for name in ("vectors",):
         assert relative_error(getattr(one, name), getattr(other, name)) < tolerance
     for name in ("conv", "ssm"):
-        assert relative_error(getattr(one.state, name), getattr(other.state, name)) < tolerance
+        ours, theirs = getattr(one.state, name), getattr(other.state, name)
+        assert relative_error(ours, theirs) < tolerance if theirs.any() else not ours.any()
 
 
-@pytest.fixture(params=["mamba2", "mamba"])
+@pytest.fixture(params=["mamba2", "mamba", "mamba2, each utterance by itself"])
 def any_model(request, processor):
+    kind, _, apart = request.param.partition(",")
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "vocab_size": 1}
     sizes |= dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
-    if request.param == "mamba2":
+    if kind == "mamba2":
         sizes |= {"num_heads": 4, "head_dim": 16, "n_groups": 1, "chunk_size": 8}
-    model = tiny_model(processor, compressor_config={"model_type": request.param, **sizes})
+    model = tiny_model(processor, compressor_config={"model_type": kind, **sizes}, carry_state=not apart)
     with torch.no_grad():  # at initialisation the state hardly matters, and an error in it would hide
         for name, parameter in model.model.compressor.state_space.named_parameters():
             if name.endswith(("in_proj.weight", "x_proj.weight")):
@@ -65,6 +67,15 @@ def test_a_ragged_batch_equals_its_rows_and_goes_on_alike(any_model, processor):
         assert int(memory.lengths[index]) == length
         assert relative_error(memory.vectors[index, :length], alone.vectors[0]) < 1e-5
         assert not memory.vectors[index, length:].any()
+
+
+def test_without_a_carried_state_an_utterance_is_kept_as_if_it_were_alone(any_model, processor):
+    together = any_model.compress(**processor.encode_history(TURNS))
+    alone = torch.cat([any_model.compress(**processor.encode_history([turn])).vectors for turn in TURNS], dim=1)
+    same_vectors = relative_error(together.vectors, alone) < 1e-5
+    assert same_vectors != any_model.config.carry_state
+    empty = not (together.state.ssm.any() or together.state.conv.any())
+    assert empty != any_model.config.carry_state
 
 
 def test_a_memory_stays_as_it_is_when_it_is_continued(any_model, processor):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import frames, sound
+from transformers_empathav.processing.face_crop_empathav import Faces
 from transformers_empathav.processing.media_empathav import Clip, encode_clips
 
 
@@ -35,3 +36,10 @@ def test_frames_of_different_sizes_go_together(processor):
 def test_different_numbers_of_frames_are_not_mixed_up(processor):
     with pytest.raises(ValueError, match="2 and 4 frames cannot be mixed"):
         encode_all(processor, (None, frames(1, count=2)), (None, frames(2, count=4)))
+
+
+@pytest.mark.parametrize("face, counts", [(None, 1), (Faces(people=0), 0), (False, 0), (Faces(people=2), 1)])
+def test_frames_in_which_no_face_was_found_do_not_count(processor, face, counts):
+    clip = Clip(sound(1), frames(1), 0.0, 1.0, face=face)
+    data = encode_clips([clip], processor.feature_extractor, processor.image_processor)
+    assert data["video_mask"].tolist() == [counts] and data["audio_mask"].tolist() == [1]

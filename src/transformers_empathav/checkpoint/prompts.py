@@ -12,6 +12,30 @@ from ..processing.prompt_empathav import PromptWriter
 EMOTION_QUESTION = "\nHow does the person who says this feel?"
 EMOTION_ANSWER = "They feel"
 SENTINEL = "SENTINEL"
+MEMORY = "MEMORY"
+# Conversations that hold a memory and ask for what is in it, of [`question_frames`].
+MEMORY_QUESTIONS = [
+    [{"role": role, "content": content} for role, content in turns]
+    for turns in (
+        (("system", MEMORY), ("user", "Write down what was said, word for word.")),
+        (("system", f"You are a kind listener.\n{MEMORY}"), ("user", "What have we said so far?")),
+        (("system", f"Be warm and brief.\n{MEMORY}"), ("user", "Please repeat the words that came before this.")),
+        (("system", f"Before this:\n{MEMORY}"), ("user", "Copy it here.")),
+        (
+            ("system", MEMORY),
+            ("user", "Good to talk to you."),
+            ("assistant", "And to you. What is on your mind?"),
+            ("user", "I lost the thread. How did we get here?"),
+        ),
+        (
+            ("system", f"You are a helpful assistant.\n{MEMORY}"),
+            ("user", "Okay."),
+            ("assistant", "Shall I read back to you what was said?"),
+            ("user", "Yes, line by line."),
+        ),
+        (("user", f"{MEMORY}\nThese are notes. Spell them out."),),
+    )
+]
 # Put before a chat template that reads content as a string: joins content that is a list of parts.
 JOIN_PARTS = """
 {%- set joined = namespace(messages=[], text='') -%}
@@ -86,17 +110,38 @@ def memory_frame(processor: EmpathAVProcessor) -> tuple[list[int], list[int]]:
     Raises:
         `ValueError`: If the chat template writes neither.
     """
-    tokenizer, mark = processor.tokenizer, processor.memory_token
-    writer, problem = PromptWriter(processor, add_generation_prompt=True), None
+    problem = None
     for role in ("system", "user"):
         try:
-            text = writer.render([{"role": role, "content": mark}])
+            if frame := frame_of([{"role": role, "content": processor.memory_token}], processor):
+                return frame
         except ValueError as error:
             problem = error
-            continue
-        if text.count(mark) == 1:
-            return tuple(tokenizer(side, add_special_tokens=False)["input_ids"] for side in text.split(mark))
     raise ValueError("The chat template writes no message that is alone: give another chat_template.") from problem
+
+
+def question_frames(processor: EmpathAVProcessor) -> list[tuple[list[int], list[int]]]:
+    """
+    As `memory_frame`, in the ways in which a conversation holds a memory: behind a system prompt, before turns that
+    are verbatim, with a request to write down what was said. A compressor that learned in all of them can be read in
+    others. Those that the chat template cannot write are left out.
+    """
+    frames = []
+    for messages in MEMORY_QUESTIONS:
+        written = [{**turn, "content": turn["content"].replace(MEMORY, processor.memory_token)} for turn in messages]
+        try:
+            frames.append(frame_of(written, processor))
+        except ValueError:
+            continue
+    return [frame for frame in frames if frame]
+
+
+def frame_of(messages: list[dict], processor: EmpathAVProcessor) -> tuple[list[int], list[int]] | None:
+    """Token ids before and after the memory in messages that hold it once, else `None`."""
+    text, mark = PromptWriter(processor, add_generation_prompt=True).render(messages), processor.memory_token
+    if text.count(mark) != 1:
+        return None
+    return tuple(processor.tokenizer(side, add_special_tokens=False)["input_ids"] for side in text.split(mark))
 
 
 def takes_parts(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -19,8 +19,11 @@ TRAINED_PARTS = {
 }
 # Token whose embedding untrained vectors resemble: a few more of it hardly change the language model's answer.
 ANCHOR_TEXT = ","
-# What the configuration has to say for a trained extractor, and its defaults. It stands beside the weights.
-EXTRACTOR_SETTINGS = {"emotion_temperature": 1.0, "pad_audio": True}
+# What the configuration has to say for a trained part, and its defaults. It stands beside the weights.
+PART_SETTINGS = {
+    "compressor": {"carry_state": True},
+    "extractor": {"emotion_temperature": 1.0, "pad_audio": True},
+}
 
 
 def part_file(part: str) -> str:
@@ -64,24 +67,23 @@ def renew_part(model: EmpathAVForCausalLM, part: str, tokenizer: PreTrainedToken
     own = getattr(model.model, part)
     fresh = type(own)(model.config).state_dict()
     own.load_state_dict({name: fresh[name] for name in trained_tensors(model, part)}, strict=False)
-    if part == "extractor":
-        apply_settings(model, {})
+    apply_settings(model, part, {})
     fit_new_part(model, part, tokenizer)
 
 
 def save_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike, dtype: torch.dtype | None = None):
     """
-    Saves a part to a file, in one step, an extractor with the `EXTRACTOR_SETTINGS` of the configuration. Parameters
-    are cast to `dtype` if given; buffers, which were fitted to data, are not.
+    Saves a part to a file, in one step, with its `PART_SETTINGS` of the configuration. Parameters are cast to `dtype`
+    if given; buffers, which were fitted to data, are not.
     """
     parameters = dict(getattr(model.model, part).named_parameters())
     state = {
         name: tensor.to(dtype) if dtype is not None and name in parameters else tensor
         for name, tensor in trained_tensors(model, part).items()
     }
-    settings = {name: getattr(model.config, name) for name in EXTRACTOR_SETTINGS} if part == "extractor" else {}
-    metadata = {"settings": json.dumps(settings)} if settings else None
-    write_file(path, save({name: tensor.contiguous() for name, tensor in state.items()}, metadata))
+    settings = {name: getattr(model.config, name) for name in PART_SETTINGS[part]}
+    contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
+    write_file(path, save(contiguous, {"settings": json.dumps(settings)}))
 
 
 def load_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike):
@@ -107,13 +109,12 @@ def load_part(model: EmpathAVForCausalLM, part: str, path: str | os.PathLike):
         listed = "; ".join(f"{problem}: {', '.join(names[:3])}" for problem, names in problems.items() if names)
         raise ValueError(f"{path} does not fit this model ({listed}): it was trained with another configuration.")
     getattr(model.model, part).load_state_dict(trained, strict=False)
-    if part == "extractor":
-        apply_settings(model, settings)
+    apply_settings(model, part, settings)
     if part == "compressor":
         model.config.compressor_fingerprint = None  # save_pretrained sets it again
 
 
-def apply_settings(model: EmpathAVForCausalLM, settings: dict):
-    """Writes the settings of an extractor into the configuration, defaults for those that are not given."""
-    for name, value in {**EXTRACTOR_SETTINGS, **settings}.items():
+def apply_settings(model: EmpathAVForCausalLM, part: str, settings: dict):
+    """Writes the settings of a part into the configuration, defaults for those that are not given."""
+    for name, value in {**PART_SETTINGS[part], **settings}.items():
         setattr(model.config, name, value)

@@ -107,6 +107,10 @@ class EmpathAVConfig(PreTrainedConfig):
             Number of emotion vectors per clip.
         memory_tokens_per_utterance (`int`, *optional*, defaults to 4):
             Number of memory vectors per utterance of the history.
+        carry_state (`bool`, *optional*, defaults to `True`):
+            Whether the compressor's state goes on from one utterance to the next. Otherwise it reads each utterance by
+            itself: what it keeps of one does not depend on how many came before. A compressor is trained with one or
+            the other.
         av_token_id (`int`, *optional*, defaults to 0):
             Placeholder id in `input_ids` whose embedding an emotion vector replaces.
         memory_token_id (`int`, *optional*, defaults to 1):
@@ -158,6 +162,7 @@ class EmpathAVConfig(PreTrainedConfig):
     pad_audio: bool = True
     num_query_tokens: int = 8
     memory_tokens_per_utterance: int = 4
+    carry_state: bool = True
     av_token_id: int = 0
     memory_token_id: int = 1
     emotion_labels: list[str] | tuple[str, ...] = EMOTION_LABELS

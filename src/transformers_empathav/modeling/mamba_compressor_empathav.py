@@ -1,5 +1,7 @@
 """MambaCompressor: reads a conversation once, utterance by utterance, and outputs a few memory vectors for each."""
 
+from functools import partial
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -10,6 +12,7 @@ from .conversation_memory_empathav import ConversationMemory
 from .layers_empathav import EmbeddingProjection, sinusoids
 from .state_space_empathav import Mamba2Mixer, MambaMixer, StateSpaceStack, init_state_space
 from .utterance_positions_empathav import utterance_positions
+from .utterance_reading_empathav import read_apart
 
 
 # Gain of the output projection before training: memory vectors then hardly depend on what was read.
@@ -22,7 +25,8 @@ class MambaCompressor(PreTrainedModel):
     2405.21060). Each utterance is followed by read-out tokens; the outputs at these are the memory vectors.
 
     The recurrent state is part of the memory, so reading a conversation in pieces gives the same vectors as reading it
-    at once.
+    at once. Where `config.carry_state` is false, each utterance begins with an empty state: its vectors are those of
+    the utterance alone, however long the conversation is.
 
     It is initialised to average. Input and output projections nearly undo each other, so a read-out token receives the
     embeddings of the tokens before it. Sinusoids mark the position of each token in its utterance. Training only has
@@ -129,7 +133,8 @@ class MambaCompressor(PreTrainedModel):
         hidden_states = hidden_states + sinusoids(places.position, weight.shape[0]).to(hidden_states.dtype)
         readouts = self.readouts((count - 1) % per_utterance).to(hidden_states.dtype)
         hidden_states = torch.where(readout_mask[..., None], readouts, hidden_states)
-        hidden_states, state = self.state_space(hidden_states, attention_mask=attention_mask, state=memory.state)
+        read = self.state_space if self.config.carry_state else partial(read_apart, self.state_space, ends)
+        hidden_states, state = read(hidden_states, attention_mask=attention_mask, state=memory.state)
         vectors = self.embedding_projection(hidden_states[readout_mask])
         roles = places.role[readout_mask]
         return memory.append(vectors, roles, readout_mask.sum(dim=1), state, places.unfinished)

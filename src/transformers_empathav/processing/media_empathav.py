@@ -195,9 +195,10 @@ def encode_clips(
         image_processor (`BaseImageProcessor`): Converts the frames.
 
     Returns:
-        `dict`: `audio_mask` and `video_mask` `(clips,)`, where digital silence counts as no sound. If any clip has
-            sound, `input_features` `(clips, mel, frames)` and `input_features_mask` `(clips, frames)`. If any has
-            frames, `pixel_values_videos` `(clips, frames, 3, height, width)`.
+        `dict`: `audio_mask` and `video_mask` `(clips,)`. Digital silence counts as no sound, and frames in which a
+            face was looked for in vain as no frames: what they show is no expression. If any clip has sound,
+            `input_features` `(clips, mel, frames)` and `input_features_mask` `(clips, frames)`. If any has frames,
+            `pixel_values_videos` `(clips, frames, 3, height, width)`.
 
     Raises:
         `ValueError`: If clips differ in their number of frames.
@@ -206,6 +207,7 @@ def encode_clips(
     seen = np.array([clip.frames is not None for clip in clips])
     data = {"audio_mask": heard.astype(np.int64), "video_mask": seen.astype(np.int64)}
     data["audio_mask"][[clip.audio is not None and is_silent(clip.audio) for clip in clips]] = 0
+    data["video_mask"][[clip.face is not None and not clip.face for clip in clips]] = 0
     if heard.any():
         sounds = [clip.audio for clip in clips if clip.audio is not None]
         # Whisper's extractor fills a window up. The others pad to the longest sound, and their encoders need some.

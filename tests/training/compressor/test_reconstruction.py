@@ -103,6 +103,21 @@ def test_no_memory_means_the_prompt_without_placeholders(model, processor, batch
     assert row.tolist() == frame_before + frame_after + words
 
 
+def test_windows_may_stand_in_other_frames_which_teach_the_same_words(processor):
+    window = [{"role": "user", "content": "I lost my job"}]
+    usual = ReconstructionCollator(processor)([window])
+    collate = ReconstructionCollator(processor, frames=1.0)
+    others = [collate([window]) for _ in range(8)]
+    assert len({batch["input_ids"].shape[1] for batch in others}) > 1
+    for batch in others:
+        assert batch["input_ids"].shape != usual["input_ids"].shape or not torch.equal(
+            batch["input_ids"], usual["input_ids"]
+        )
+        taught = [one["labels"][one["labels"] != -100].tolist() for one in (batch, usual)]
+        assert taught[0] == taught[1]
+        assert torch.equal(batch["history_input_ids"], usual["history_input_ids"])
+
+
 def arguments(folder, **kwargs):
     options = {"max_steps": 4, "per_device_train_batch_size": 2, "learning_rate": 1e-2}
     options |= {"save_strategy": "steps", "save_steps": 2}

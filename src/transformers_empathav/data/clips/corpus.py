@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .cremad import CREMAD_NAME, load_cremad
+from .faces import load_face_clips
 from .item import media_below
 from .jsonl import load_clip_lines
 from .meld import MELD_CLIP, load_meld_clips
@@ -20,9 +21,9 @@ NAMED = ((RAVDESS_NAME, load_ravdess), (CREMAD_NAME, load_cremad))
 
 def load_clip_corpus(source: str | os.PathLike, label_map: Mapping[str, str | None] | None = None) -> list[dict]:
     r"""
-    Labelled clips from where `source` points: JSON lines, a MELD csv file (`*_sent_emo.csv`), another csv file with
-    `path` and `emotion`, a folder with `labels.csv` or nEMO's `data.tsv`, or a folder of files named as in RAVDESS or
-    CREMA-D.
+    Labelled clips from where `source` points: JSON lines, a parquet file of faces, a MELD csv file
+    (`*_sent_emo.csv`), another csv file with `path` and `emotion`, a folder with `labels.csv` or nEMO's `data.tsv`, or
+    a folder of files named as in RAVDESS or CREMA-D.
 
     Each is a conversation whose last message, a user's, has a clip and one of the seven emotions; see [`clip_item`].
 
@@ -53,9 +54,12 @@ def load_clip_corpus(source: str | os.PathLike, label_map: Mapping[str, str | No
             )
     elif path.suffix == ".jsonl" and path.is_file():
         return load_clip_lines(path, label_map)
+    elif path.suffix == ".parquet" and path.is_file():
+        return load_face_clips(path, label_map)
     elif path.suffix == ".csv" and path.is_file():
         return load_meld_clips(path, label_map) if path.stem.endswith("_sent_emo") else load_labels(path, label_map)
     raise ValueError(
         f"There are no labelled clips at {source!r}, as it stands or in the folder that EMPATHAV_DATA names: give "
-        "JSON lines, a csv file with path and emotion, a folder with labels.csv, or one of RAVDESS, CREMA-D or nEMO."
+        "JSON lines, a parquet file of faces, a csv file with path and emotion, a folder with labels.csv, or one of "
+        "RAVDESS, CREMA-D or nEMO."
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ...checkpoint.prompts import memory_frame
+from ...checkpoint.prompts import memory_frame, question_frames
 from ...processing.processing_empathav import EmpathAVProcessor
 
 
@@ -24,20 +24,26 @@ class ReconstructionCollator:
         emotions (`float`, *optional*, defaults to 0.0):
             Share of the messages with an emotion whose emotion the compressor reads, as it does in use. Which ones is
             drawn each time.
+        frames (`float`, *optional*, defaults to 0.0):
+            Share of the windows whose vectors stand in another frame than that of `recall`, see [`question_frames`].
     """
 
     processor: EmpathAVProcessor
     max_tokens: int = 64
     verbatim: int | None = None
     emotions: float = 0.0
+    frames: float = 0.0
+
+    def __post_init__(self):
+        self.usual, self.others = memory_frame(self.processor), question_frames(self.processor)
 
     def __call__(self, windows: list[list[dict]]) -> dict[str, torch.Tensor]:
         tokenizer = self.processor.tokenizer
         windows = [[self._shorten(message) for message in window] for window in windows]
         batch = {} if self.verbatim is not None else dict(self.processor.encode_history(windows))
-        before, after = memory_frame(self.processor)
         rows, labels = [], []
         for window in windows:
+            before, after = random.choice(self.others) if random.random() < self.frames else self.usual
             memory = self._memory(window)
             row, target = before + memory + after, [-100] * (len(before) + len(memory) + len(after))
             for message in window:
