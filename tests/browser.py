@@ -15,8 +15,8 @@ import pytest
 def chromium():
     """
     A function that opens a browser with flags; all browsers are closed at the end. It is used where EMPATHAV_BROWSER
-    is set: tests/chat/test_web.py takes a minute of processor time, half of it for the camera, and two or three minutes
-    where other work runs beside it on two cores.
+    is set: tests/chat/test_web.py takes a minute of processor time, half of it for the camera, and two or three
+    minutes where other work runs beside it on two cores.
     """
     if not os.environ.get("EMPATHAV_BROWSER"):
         pytest.skip("the page is opened in a browser where EMPATHAV_BROWSER is set")
