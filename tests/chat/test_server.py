@@ -138,20 +138,17 @@ def test_a_client_that_resends_400_turns_is_read_for_its_new_words_alone(client,
         return tuple(found.get(f'empathav_messages_total{{of="{kind}"}}', 0) for kind in ("read", "known"))
 
     messages = [{"role": role, "content": f"Line {turn}"} for turn in range(400) for role in ("user", "assistant")]
-    counts, prompts, verbatim, saved = [read_and_known()], [], [], 0
+    counts = [read_and_known()]
     for turn in range(5):
         answer = ask(client, *messages, user(f"Well, {turn}?"))
         messages += [user(f"Well, {turn}?"), answer.choices[0].message.model_dump()]
         assert extra(answer)["memory"]["utterances"] == len(messages) == 802 + 2 * turn
-        verbatim.append(extra(answer)["memory"]["verbatim"])
-        if turn and verbatim[-1] == verbatim[-2] + 2:  # else the older half was compressed and the prompt is another
-            assert answer.usage.prompt_tokens_details.cached_tokens >= prompts[-1]
-            saved += 1
-        prompts.append(answer.usage.prompt_tokens)
+        used = answer.usage
+        assert used.prompt_tokens > 900  # most of them vectors of the memory
+        assert turn == 0 or used.prompt_tokens - used.prompt_tokens_details.cached_tokens < 150  # newest messages
         counts.append(read_and_known())
     growth = [(after[0] - before[0], after[1] - before[1]) for before, after in zip(counts, counts[1:])]
     assert growth == [(800, 0), (0, 802), (0, 804), (0, 806), (0, 808)]
-    assert saved >= 2
 
 
 def test_an_edited_history_is_read_from_where_it_differs(client, server, responder):
