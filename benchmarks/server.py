@@ -232,8 +232,8 @@ class Rss:
         if len(half) < 5:
             return None, None, len(half)
         fit = linregress(*zip(*half))
-        margin = t.ppf(0.975, len(half) - 2) * fit.stderr
-        return round(fit.slope, 2), [round(fit.slope - margin, 2), round(fit.slope + margin, 2)], len(half)
+        slope, margin = float(fit.slope), float(t.ppf(0.975, len(half) - 2) * fit.stderr)
+        return round(slope, 2), [round(slope - margin, 2), round(slope + margin, 2)], len(half)
 
 
 if __name__ == "__main__":
