@@ -29,6 +29,7 @@ from time import monotonic, sleep
 
 import openai
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from scipy.stats import linregress, t
 
@@ -62,7 +63,7 @@ def main():
         process.wait(60)
     table = Table("figure", "value", title=f"{options.clients} conversations at once")
     for name, value in figures.items():
-        table.add_row(name, str(value))
+        table.add_row(name, escape(str(value)))
     Console().print(table)
     print(json.dumps(figures))
 
