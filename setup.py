@@ -15,6 +15,7 @@ EXTRAS = {
     "eval": ["sacrebleu", "rouge-score", "nltk", "scipy", "scikit-learn", "matplotlib", "krippendorff"],
     "app": ["gradio"],
     "serve": ["fastapi", "uvicorn", "prometheus-client", "fsspec"],
+    "ray": ["ray[serve]", "fastapi", "uvicorn", "prometheus-client", "fsspec"],
     "cuda": ["mamba-ssm; sys_platform == 'linux'", "causal-conv1d; sys_platform == 'linux'"],
     "assemble": ["gguf", "h5py"],
     "remote": ["openai"],

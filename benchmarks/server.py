@@ -1,9 +1,17 @@
 """What a server gives: tokens per second in one batch and one after the other, and what a resent history costs.
 
-Run without arguments from the repository root, on build/smollm2-135m-tuned: `--clients` conversations at once, each
-through OpenAI's own client, for `--seconds`; then one conversation alone for a fifth of that time; then a history of
-`--turns` turns, fresh and resent. Every client resends its whole history and checks that the server remembers as many
-messages as it sent. `--clips DIRECTORY` mixes clips with text. The last line is one line of JSON.
+    python benchmarks/server.py                        # from the repository root, on build/smollm2-135m-tuned
+    EMPATHAV_DATA=DIRECTORY python benchmarks/server.py --soak --minutes 30
+
+One conversation alone talks for a fifth of the time, then a history of `--turns` turns is sent fresh and resent, then
+`--clients` conversations talk at once for `--minutes`, each through OpenAI's own client. Every client resends its
+whole history, and checks that the server remembers as many messages as it sent. `--soak` mixes the clips of av_clips
+in the folder that EMPATHAV_DATA names with text; `--clips DIRECTORY` takes others.
+
+The server's memory is looked at every few seconds. Its slope is fitted to the second half of the time: in the first
+one the known beginnings fill their room. Its 95 % interval takes the looks as independent, which they are not quite,
+so it is too narrow. Open files are counted before and after, when no client is connected. The last line is one line of
+JSON.
 """
 
 import base64
@@ -14,15 +22,16 @@ import re
 import subprocess
 import sys
 import threading
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from statistics import median, quantiles
-from time import monotonic
+from time import monotonic, sleep
 
-import numpy as np
 import openai
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from scipy.stats import linregress, t
 
 
 WORDS = "I you we lost found home work friend mother rain long day night happy tired angry story tell never".split()
@@ -30,15 +39,18 @@ SAMPLED = 5.0  # seconds between two looks at the server's memory
 
 
 def main():
-    parser = ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default="build/smollm2-135m-tuned")
     parser.add_argument("--clients", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--max-tokens", type=int, default=40)
     parser.add_argument("--turns", type=int, default=400)
     parser.add_argument("--clips", type=Path, help="Directory of clips: every fourth message is one of them.")
+    parser.add_argument("--soak", action="store_true", help="Clips of EMPATHAV_DATA besides text, where it is set.")
     parser.add_argument("--known", type=int, default=256, help="MiB of known beginnings; full before half the time.")
     options = parser.parse_args()
+    if options.soak and options.clips is None and "EMPATHAV_DATA" in os.environ:
+        options.clips = Path(os.environ["EMPATHAV_DATA"]) / "av_clips"
     command = [sys.executable, "-m", "transformers_empathav.cli", "serve", options.checkpoint, "--port", "0"]
     command += ["--name", "model", "--known", str(options.known), "--timeout", "3600"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
@@ -51,33 +63,49 @@ def main():
         process.wait(60)
     table = Table("figure", "value", title=f"{options.clients} conversations at once")
     for name, value in figures.items():
-        table.add_row(name, str(value))
+        table.add_row(name, escape(str(value)))
     Console().print(table)
     print(json.dumps(figures))
 
 
 def measure(options, url: str, pid: int) -> dict:
-    clips = sorted(path for path in options.clips.rglob("*") if path.is_file()) if options.clips else []
-    clients = [Client(url, seed, options.max_tokens, clips) for seed in range(options.clients)]
-    clients[0].turn()  # the first reply of a process is slow
-    one, one_cpu = run([Client(url, -1, options.max_tokens, clips)], options.seconds / 5, pid)
-    rss = Rss(pid)
-    many, many_cpu = run(clients, options.seconds, pid)
-    slope = rss.stop()
+    clips = sorted(options.clips.rglob("*.mp4")) if options.clips else []
+    if options.clips and not clips:
+        raise ValueError(f"{options.clips} holds no .mp4: name a folder of clips, or leave --clips out.")
+    seconds = 60 * options.minutes
+
+    def talker(seed: int) -> Client:
+        return Client(url, seed, options.max_tokens, clips)
+
+    first = talker(-4)
+    first.turn()  # the first reply of a process is slow
+    first.client.close()
+    one, one_cpu = run([talker(-1)], seconds / 5, pid)
     fresh, resent, short = long_history(Client(url, -2, options.max_tokens, []), options.turns, url)
-    first = [second for client in clients for second in client.first]
+    clients, files, rss = [talker(seed) for seed in range(options.clients)], open_files(pid), Rss(pid)
+    many, many_cpu = run(clients, seconds, pid)
+    slope, interval, looks = rss.stop()
+    waited = [second for client in clients for second in client.first]
+    errors = sum((client.errors for client in clients), [])
+    print(*dict.fromkeys(errors), sep="\n")
     return {
+        "cpus": os.cpu_count(),
         "clients": options.clients,
-        "requests": sum(len(client.first) for client in clients),
-        "errors": sum((client.errors for client in clients), []),
+        "minutes": options.minutes,
+        "clips": len(clips),
+        "requests": sum(client.requests for client in clients),
+        "errors": len(errors),
         "tokens_per_s": round(many, 2),
         "sequential_tokens_per_s": round(one, 2),
         "vs_sequential": round(many / one, 2),
         "vs_sequential_cpu": round(many_cpu / one_cpu, 2),
-        "ttft_p50_s": round(median(first), 3),
-        "ttft_p95_s": round(quantiles(first, n=20)[-1], 3),
+        "ttft_p50_s": round(median(waited), 3),
+        "ttft_p95_s": round(quantiles(waited, n=20)[-1], 3),
         "rss_slope_mb_per_min": slope,
-        "open_files": len(list(Path(f"/proc/{pid}/fd").iterdir())),
+        "rss_slope_interval": interval,
+        "rss_looks": looks,
+        "open_files_before": files,
+        "open_files_after": open_files(pid),
         f"fresh_{options.turns}_turns_s": round(fresh, 3),
         f"resend_{options.turns}_turns_s": round(resent, 3),
         "short_turn_s": round(short, 3),
@@ -93,7 +121,7 @@ class Client:
     def __init__(self, url: str, seed: int, max_tokens: int, clips: list[Path]):
         self.client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
         self.random, self.max_tokens, self.clips = random.Random(seed), max_tokens, clips
-        self.messages, self.tokens, self.first, self.errors = [], 0, [], []
+        self.messages, self.tokens, self.requests, self.first, self.errors = [], 0, 0, [], []
 
     def turn(self):
         """One exchange, streamed."""
@@ -104,6 +132,7 @@ class Client:
         if len(self.messages) >= self.longest:
             self.messages = []
         self.messages = [*self.messages, {"role": "user", "content": content}]
+        self.requests += 1
         started, first, text = monotonic(), None, ""
         stream = self.client.chat.completions.create(
             model="model",
@@ -121,7 +150,8 @@ class Client:
             elif piece.choices and piece.choices[0].finish_reason:
                 held = piece.model_extra["empathav"]["memory"]["utterances"]
         self.messages.append({"role": "assistant", "content": text})
-        self.first.append(first)
+        if first is not None:
+            self.first.append(first)
         if held != len(self.messages):
             self.errors.append(f"{held} messages remembered of {len(self.messages)}")
 
@@ -142,6 +172,8 @@ def run(clients: list[Client], seconds: float, pid: int) -> tuple[float, float]:
         thread.start()
     for thread in threads:
         thread.join()
+    for client in clients:
+        client.client.close()
     tokens = sum(client.tokens for client in clients) - before
     return tokens / (monotonic() - started), tokens / (processor_time(pid) - cpu)
 
@@ -168,7 +200,16 @@ def long_history(client: Client, turns: int, url: str) -> tuple[float, float, fl
     ]
     client.longest = sys.maxsize
     fresh = timed(client)
-    return fresh, median(timed(client) for _ in range(6)), median(shorts)
+    resent = median(timed(client) for _ in range(6))
+    client.client.close()
+    short.client.close()
+    return fresh, resent, median(shorts)
+
+
+def open_files(pid: int) -> int:
+    """Open files of a process, once it has noticed that no client is connected any more."""
+    sleep(SAMPLED)
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 class Rss:
@@ -184,16 +225,16 @@ class Rss:
             status = Path(f"/proc/{self.pid}/status").read_text()
             self.seen.append((monotonic() / 60, int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024))
 
-    def stop(self) -> list[float] | None:
-        """Slope in MB per minute over the second half, and its 95 % interval; `None` where there is too little."""
+    def stop(self) -> tuple[float | None, list[float] | None, int]:
+        """Slope in MB per minute over the second half, its 95 % interval, and the looks; `None` where they are few."""
         self.ended.set()
         self.thread.join()
         half = self.seen[len(self.seen) // 2 :]
         if len(half) < 5:
-            return None
-        (slope, _), covariance = np.polyfit(*np.array(half).T, 1, cov=True)
-        margin = 1.96 * covariance[0, 0] ** 0.5
-        return [round(float(value), 2) for value in (slope, slope - margin, slope + margin)]
+            return None, None, len(half)
+        fit = linregress(*zip(*half))
+        slope, margin = float(fit.slope), float(t.ppf(0.975, len(half) - 2) * fit.stderr)
+        return round(slope, 2), [round(slope - margin, 2), round(slope + margin, 2)], len(half)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ import pytest
 @contextmanager
 def chromium():
     """
-    A function that opens a browser with flags. It is used where EMPATHAV_BROWSER is set: pages with a camera take both
-    cores of a small machine, and whatever runs beside them waits.
+    A function that opens a browser with flags; all browsers are closed at the end. It is used where EMPATHAV_BROWSER
+    is set: tests/chat/test_web.py takes a minute of processor time, half of it for the camera, and two or three
+    minutes where other work runs beside it on two cores.
     """
     if not os.environ.get("EMPATHAV_BROWSER"):
         pytest.skip("the page is opened in a browser where EMPATHAV_BROWSER is set")

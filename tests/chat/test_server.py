@@ -132,6 +132,25 @@ def test_who_resends_all_pays_for_what_is_new(client, server):
     assert extra(answers[-1])["memory"]["utterances"] == 18
 
 
+def test_a_client_that_resends_400_turns_is_read_for_its_new_words_alone(client, server):
+    def read_and_known() -> tuple[float, float]:
+        found = figures(server)
+        return tuple(found.get(f'empathav_messages_total{{of="{kind}"}}', 0) for kind in ("read", "known"))
+
+    messages = [{"role": role, "content": f"Line {turn}"} for turn in range(400) for role in ("user", "assistant")]
+    counts = [read_and_known()]
+    for turn in range(5):
+        answer = ask(client, *messages, user(f"Well, {turn}?"))
+        messages += [user(f"Well, {turn}?"), answer.choices[0].message.model_dump()]
+        assert extra(answer)["memory"]["utterances"] == len(messages) == 802 + 2 * turn
+        used = answer.usage
+        assert used.prompt_tokens > 900  # most of them vectors of the memory
+        assert turn == 0 or used.prompt_tokens - used.prompt_tokens_details.cached_tokens < 150  # newest messages
+        counts.append(read_and_known())
+    growth = [(after[0] - before[0], after[1] - before[1]) for before, after in zip(counts, counts[1:])]
+    assert growth == [(800, 0), (0, 802), (0, 804), (0, 806), (0, 808)]
+
+
 def test_an_edited_history_is_read_from_where_it_differs(client, server, responder):
     messages, answers = talk(client, "Bob", 5)
     edited = [*messages[:7], {"role": "assistant", "content": "I never said that."}, user("Well?")]

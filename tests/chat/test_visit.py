@@ -5,10 +5,12 @@ import shutil
 import pytest
 
 from clips import write_clip
+from faces import Sees
 from transformers_empathav.chat import web_show as show
 from transformers_empathav.chat.conversation import Conversation
 from transformers_empathav.chat.reply import Reply
 from transformers_empathav.chat.visit import Limits, Visit
+from transformers_empathav.processing.face_crop_empathav import Faces
 
 
 @pytest.fixture
@@ -43,6 +45,17 @@ def test_what_was_heard_is_said_with_the_corrected_words(visit, responder, clip,
     assert texts(visit) == [f"I miss them.\n[heard and seen: {heard.reading}]", show.as_text(reply.response)]
     said(visit, "Well?")
     assert texts(visit)[2] == "Well?"  # the clip was of the turn before
+
+
+def test_several_people_in_view_are_shown_with_the_message(visit, responder, clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(responder.processor, "_cropper", Sees(Faces(2, cut=True)))
+    heard = visit.hear(shutil.copy(clip, tmp_path))
+    reply = said(visit, "It is us.")
+    assert reply.view == heard.view and reply.view.startswith("2 people in view") and "cut off" in reply.view
+    assert texts(visit)[0] == f"It is us.\n[heard and seen: {show.with_view(heard.reading, heard.view)}]"
+    monkeypatch.setattr(responder.processor, "_cropper", Sees(Faces(1)))
+    assert visit.hear(shutil.copy(clip, tmp_path)).view == "" and show.with_view("sad", "") == "sad"
+    assert said(visit, "It is me.").view == "" and "in view" not in texts(visit)[2]
 
 
 def test_visits_of_one_responder_do_not_see_each_other(visit, responder):

@@ -2,7 +2,7 @@
 
 import re
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,8 +27,10 @@ def served(responder, limits=LIMITS, login=None, **generation):
     """The page while it is served."""
     page = web.build_page(responder, limits, **generation)
     web.launch(page, limits, "127.0.0.1", None, login, prevent_thread_lock=True)
-    yield page
-    page.close()
+    try:
+        yield page
+    finally:
+        page.close(verbose=False)
 
 
 @pytest.fixture(scope="module")
@@ -56,16 +58,23 @@ def launch():
 
 @pytest.fixture(scope="module")
 def browser(launch):
-    browser = launch()
-    yield browser
-    browser.close()
+    with launch() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(browser):
+    """Lets a visitor come to an address. Who came leaves at the end of the test: open pages go on working."""
+    with ExitStack() as stack:
+        yield lambda address, **options: stack.enter_context(Visitor(browser, address, **options))
 
 
 class Visitor:
-    """What somebody does on the page and sees of it."""
+    """What somebody does on the page and sees of it, until they leave."""
 
     def __init__(self, browser, address, **options):
-        self.page = browser.new_context(**options).new_page()
+        self.context = browser.new_context(**options)
+        self.page = self.context.new_page()
         self.page.set_default_timeout(PATIENCE)
         self.errors, self.hosts = [], set()
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -73,6 +82,15 @@ class Visitor:
         self.page.goto(address)
         self.message = self.page.get_by_label("Your message")
         self.opened()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.leave()
+
+    def leave(self):
+        self.context.close()
 
     def opened(self):
         self.page.get_by_text("messages remembered").wait_for()
@@ -115,8 +133,8 @@ class Visitor:
         return self.page.locator("#chat").inner_text()
 
 
-def test_a_visit_by_upload_saved_and_reopened(browser, address, uploads, tmp_path):
-    visitor = Visitor(browser, address)
+def test_a_visit_by_upload_saved_and_reopened(visit, address, uploads, tmp_path):
+    visitor = visit(address)
     visitor.page.get_by_role("tab", name="File").click()
     visitor.upload("Choose a clip", write_clip(tmp_path / "my clip.mp4", seconds=1))
     assert "was heard" in visitor.told("my clip.mp4 was heard")
@@ -153,13 +171,13 @@ def test_a_visit_by_upload_saved_and_reopened(browser, address, uploads, tmp_pat
     assert not [path for path in uploads.rglob("*") if path.is_file() and path.stat().st_size]
 
 
-def test_what_comes_from_outside_is_shown_as_text(browser, address, responder, tmp_path, monkeypatch):
+def test_what_comes_from_outside_is_shown_as_text(visit, address, responder, tmp_path, monkeypatch):
     def write(inputs, cache, **options):
         yield HOSTILE
         return Written(HOSTILE, 1, 0, "stop")
 
     monkeypatch.setattr(responder, "write", write)
-    visitor = Visitor(browser, address)
+    visitor = visit(address)
     visitor.say(HOSTILE)
     assert visitor.chat.count(HOSTILE) == 2 and visitor.page.locator("#chat img, #chat b").count() == 0
     file = tmp_path / "<b>{{7*7}}.mp4"
@@ -186,8 +204,8 @@ def test_what_comes_from_outside_is_shown_as_text(browser, address, responder, t
     assert visitor.page.title() != "hit" and not visitor.errors
 
 
-def test_two_visitors_do_not_see_each_other(browser, address):
-    ann, bob = Visitor(browser, address), Visitor(browser, address)
+def test_two_visitors_do_not_see_each_other(visit, address):
+    ann, bob = visit(address), visit(address)
     ann.say("My name is Ann.")
     bob.say("My name is Bob.")
     ann.say("Who am I?")
@@ -195,8 +213,8 @@ def test_two_visitors_do_not_see_each_other(browser, address):
     assert "Bob" in bob.chat and "Ann" not in bob.chat and bob.remembered == 2
 
 
-def test_help_is_shown_and_stays(browser, address):
-    visitor = Visitor(browser, address)
+def test_help_is_shown_and_stays(visit, address):
+    visitor = visit(address)
     assert not visitor.page.locator("#help").is_visible()
     visitor.say("I want to kill myself.")
     visitor.say("Never mind.")
@@ -205,8 +223,8 @@ def test_help_is_shown_and_stays(browser, address):
     assert all(link.get_attribute("href").startswith("https://") for link in links.all()) and links.count() > 5
 
 
-def test_a_phone_a_keyboard_and_a_screen_reader_can_use_it(browser, address):
-    visitor = Visitor(browser, address, viewport={"width": 390, "height": 844})
+def test_a_phone_a_keyboard_and_a_screen_reader_can_use_it(visit, address):
+    visitor = visit(address, viewport={"width": 390, "height": 844})
     page = visitor.page
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
     assert page.evaluate("() => document.documentElement.lang") == "en"
@@ -236,14 +254,14 @@ def test_who_gives_no_password_stays_outside(responder, uploads):
             assert not [found for found in config.json()["dependencies"] if found["api_visibility"] == "public"]
 
 
-def test_nothing_is_left_of_a_visit(browser, responder, uploads, monkeypatch):
+def test_nothing_is_left_of_a_visit(visit, responder, uploads, monkeypatch):
     monkeypatch.setenv("GRADIO_IS_E2E_TEST", "1")  # a second in place of an hour
     with served(responder, max_new_tokens=6) as page:
-        visitor = Visitor(browser, page.local_url)
+        visitor = visit(page.local_url)
         visitor.say("My secret")
         held = page.state_holder.session_data
         assert any("My secret" in str(session.config_values) for session in held.values())
-        visitor.page.context.close()
+        visitor.leave()
         for _ in range(600):
             if not any("My secret" in str(session.config_values) for session in held.values()):
                 break
@@ -257,8 +275,11 @@ def test_a_person_speaks_to_camera_and_microphone(checkpoint_dir, data_dir, uplo
         pytest.skip(f"there is no {clip.name} below EMPATHAV_DATA")
     responder = Responder(checkpoint_dir)
     responder.transcribe.load()
-    with served(responder, max_new_tokens=24) as served_page, launch(*fake_devices(clip, tmp_path)) as browser:
-        visitor = Visitor(browser, served_page.local_url, permissions=["camera", "microphone"])
+    with (
+        served(responder, max_new_tokens=24) as served_page,
+        launch(*fake_devices(clip, tmp_path)) as browser,
+        Visitor(browser, served_page.local_url, permissions=["camera", "microphone"]) as visitor,
+    ):
         page = visitor.page
         page.get_by_text("Click to Access Webcam").click()
         record = page.get_by_role("button", name="start recording")

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from clips import write_clip
 from command import heed_interrupts
+from faces import Sees
 from transformers_empathav import EMOTION_LABELS
 from transformers_empathav.chat.commands import Chat
 from transformers_empathav.chat.conversation import Conversation
@@ -18,6 +19,7 @@ from transformers_empathav.chat.conversation_file import peek
 from transformers_empathav.chat.responder import Responder
 from transformers_empathav.chat.terminal import Screen
 from transformers_empathav.cli import app
+from transformers_empathav.processing.face_crop_empathav import Faces
 
 
 SHORT = ("--max-new-tokens", "8")
@@ -47,6 +49,18 @@ def test_a_clip_is_heard_and_answered(checkpoint, clip, tmp_path):
     assert done.exit_code == 0, done.stderr
     assert "heard" in done.stdout and all(label in done.stdout for label in EMOTION_LABELS)
     assert "2 utterances, 2 of them word by word" in done.stdout and "likeliest" in done.stdout
+
+
+def test_who_is_in_view_is_shown_where_it_matters(checkpoint, clip, capsys, monkeypatch):
+    responder, screen = Responder(checkpoint, device="cpu"), Screen()
+    people = "3 people in view, the largest face counts"
+    for faces, shown in ((Faces(1), None), (Faces(3), people), (Faces(1, cut=True), "cut off by the edge")):
+        monkeypatch.setattr(responder.processor, "_cropper", Sees(faces))
+        Chat(responder, screen, Conversation(responder), {"max_new_tokens": 4}).line(f"/clip '{clip}'")
+        chatted = capsys.readouterr().out
+        screen.reply(Conversation(responder).say("Hello", [clip], max_new_tokens=4))  # as the demonstration does
+        for printed in (chatted, capsys.readouterr().out):
+            assert ("in view" in printed) == (shown is not None) and (shown or "") in printed
 
 
 def test_a_conversation_is_saved_loaded_forgotten_and_begun_anew(checkpoint, tmp_path):

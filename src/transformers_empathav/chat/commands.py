@@ -120,7 +120,7 @@ class Chat:
         if not files:
             raise ValueError("/clip needs the name of a sound or video: /clip talk.mp4")
         heard = self.conversation.hear(files)
-        self.screen.hearing(heard.text, heard.reading, heard.emotion)
+        self.screen.hearing(heard.text, heard.reading, heard.emotion, heard.view)
         self.answer(None, heard)
 
     def emotion(self, rest: str):

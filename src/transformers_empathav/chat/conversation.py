@@ -125,7 +125,7 @@ class Conversation:
         the turn has not taken place.
         """
         seconds = no_time() | {"load": self.responder.load_seconds}
-        asked, emotion, reading = self._hear(text, clips, heard, seconds)
+        asked, emotion, reading, view = self._hear(text, clips, heard, seconds)
         self.safety = self.responder.safety(asked.text)
         with timed(seconds, "compress"):
             inputs = self._prompt(asked, generation.get("max_new_tokens", NEW_TOKENS))
@@ -160,6 +160,7 @@ class Conversation:
             whole.ended,
             seconds,
             self.safety,
+            view,
         )
 
     def add(self, messages: Sequence[dict]):
@@ -251,8 +252,8 @@ class Conversation:
 
     # Within a turn
 
-    def _hear(self, text, clips, heard, seconds) -> tuple[Message, dict[str, float] | None, str | None]:
-        """The user's message, the probability of each emotion, and the reading of its clips."""
+    def _hear(self, text, clips, heard, seconds) -> tuple[Message, dict[str, float] | None, str | None, str]:
+        """The user's message, the probability of each emotion, and reading and view of its clips."""
         if heard is None and len(clips):
             heard = self.responder.hear(clips, transcribe=text is None)
             seconds.update({stage: seconds[stage] + took for stage, took in heard.seconds.items()})
@@ -264,8 +265,8 @@ class Conversation:
             words = read_text(self.responder, text) if blind and self.read_words else None
             emotion = words if blind else heard.emotion
         if heard is None:
-            return Message("user", text), emotion, None
-        return Message("user", text, heard.felt, vectors=heard.vectors), emotion, heard.reading
+            return Message("user", text), emotion, None, ""
+        return Message("user", text, heard.felt, vectors=heard.vectors), emotion, heard.reading, heard.view
 
     def _prompt(self, asked: Message, max_new_tokens: int) -> dict:
         """Arguments of `generate`. Where the messages do not fit word by word, the older half is compressed."""

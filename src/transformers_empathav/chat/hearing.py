@@ -34,6 +34,7 @@ class Heard:
             The likeliest emotion, if it reaches `config.emotion_threshold`, else `"unsure"`. `"nothing heard"` where
             there is no voice and nothing to see, `"no face"` where there is no voice and no face in what is seen.
         seconds (`dict[str, float]`): Time of the stages media, transcribe and generate.
+        view (`str`): What limits what was seen: several people, or a face that is cut off; else empty.
     """
 
     text: str
@@ -41,6 +42,7 @@ class Heard:
     emotion: dict[str, float]
     reading: str
     seconds: dict[str, float] = field(default_factory=no_time)
+    view: str = ""
 
     @property
     def felt(self) -> str | None:
@@ -76,7 +78,8 @@ def hear(responder: "Responder", clips: Sequence, transcribe: bool = True, limit
         voiced = voiced and any(said.spoken for said in speech)
     with timed(seconds, "generate"):
         scores, vectors = encode(responder, windows)
-    return Heard(text, vectors, scores, read(scores, voiced, windows, responder.threshold), seconds)
+    reading = read(scores, voiced, windows, responder.threshold)
+    return Heard(text, vectors, scores, reading, seconds, view_of(windows))
 
 
 def decode(responder: "Responder", clips: Sequence, limits: MediaLimits | None = None) -> list[list[Clip]]:
@@ -136,3 +139,13 @@ def read(scores: dict[str, float], voiced: bool, windows: Sequence[Clip], thresh
         return NO_FACE
     label = max(scores, key=scores.get)
     return label if scores[label] >= threshold else UNSURE
+
+
+def view_of(windows: Sequence[Clip]) -> str:
+    """See `view` of [`Heard`]."""
+    faces = [window.face for window in windows if window.face]
+    people = max((face.people for face in faces), default=0)
+    notes = [f"{people} people in view, the largest face counts"] if people > 1 else []
+    if any(face.cut for face in faces):
+        notes.append("the face is cut off by the edge")
+    return "; ".join(notes)

@@ -43,6 +43,7 @@ class Reply:
         ended (`str`): `"stop"`, or `"length"` where `max_new_tokens` ended it.
         seconds (`dict[str, float]`): Time of each stage: load, media, transcribe, compress, generate.
         safety ([`Safety`], *optional*): A danger that the person spoke of, and who helps. Show it beside the reply.
+        view (`str`): What limits what was seen of the person, see [`Heard`]; empty without a limit.
     """
 
     transcript: str
@@ -55,6 +56,7 @@ class Reply:
     ended: str = "stop"
     seconds: dict[str, float] = field(default_factory=no_time)
     safety: Safety | None = None
+    view: str = ""
 
     @property
     def label(self) -> str | None:

@@ -59,6 +59,34 @@ class Settings:
     known_bytes: int = 2**30
 
 
+def load_app(
+    checkpoint: str,
+    settings: Settings,
+    store: str | None = None,
+    store_days: float = 30.0,
+    asr: str | None = None,
+    max_vectors: int | None = None,
+) -> FastAPI:
+    r"""
+    Loads a checkpoint into an application of ASGI, for a process that does nothing else.
+
+    Args:
+        checkpoint (`str`): A directory of `empathav assemble`, or a Hub id.
+        settings ([`Settings`]): Limits and names.
+        store (`str`, *optional*): Where conversations are kept beyond this process, see [`StateStore`].
+        store_days (`float`, *optional*, defaults to 30): They are deleted after.
+        asr, max_vectors (*optional*): See [`Responder`].
+
+    Raises:
+        `ValueError`, `OSError`: the store or the checkpoint cannot be opened.
+    """
+    kept = None if store is None else StateStore(store, store_days)
+    responder = SharedResponder(checkpoint, asr=asr, max_vectors=max_vectors)
+    responder.transcribe.load()
+    log_no_words()
+    return create_app(responder, settings, kept)
+
+
 def create_app(responder: SharedResponder, settings: Settings, store: StateStore | None = None) -> FastAPI:
     r"""
     The server as an application of ASGI.
@@ -221,6 +249,14 @@ def status_of(error: Exception) -> int:
 
 def event(data: dict) -> str:
     return f"data: {json.dumps(data)}\n\n"
+
+
+def log_no_words():
+    """Warnings of this package may quote what a visitor sent. Those of the server do not."""
+    package = __name__.partition(".")[0]
+    logging.getLogger(package).setLevel(logging.ERROR)
+    for module in ("server", "state_store"):
+        logging.getLogger(f"{package}.chat.{module}").setLevel(logging.WARNING)
 
 
 async def not_a_request(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -48,7 +48,7 @@ class Screen:
 
     def reply(self, reply: Reply):
         """Transcript, emotions, response, memory and times."""
-        self.hearing(reply.transcript, reply.reading, reply.emotion)
+        self.hearing(reply.transcript, reply.reading, reply.emotion, reply.view)
         self.console.print(Panel(Text(printable(reply.response, lines=True)), title="response", title_align="left"))
         if reply.safety is not None:
             self.help(reply.safety)
@@ -62,11 +62,13 @@ class Screen:
         text = Text(printable("\n".join([safety.notice, *lines]), lines=True))
         self.console.print(Panel(text, title="help", title_align="left", border_style="bold red"))
 
-    def hearing(self, transcript: str, reading: str | None, emotion: dict[str, float] | None):
+    def hearing(self, transcript: str, reading: str | None, emotion: dict[str, float] | None, view: str = ""):
         """What was said, what the clips show, and the seven emotions as bars."""
         print_ = self.console.print
         print_(f"[dim]heard   [/dim] {escape(printable(transcript, lines=True)) or '(no words)'}")
         print_(f"[dim]reading [/dim] {escape(printable(reading or WORDS_ALONE))}")
+        if view:
+            print_(f"[dim]in view [/dim] {escape(printable(view))}")
         bars = Table.grid(padding=(0, 2))
         for label, score in (emotion or {}).items():
             style = "bold" if label == reading else "dim"

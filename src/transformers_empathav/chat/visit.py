@@ -41,12 +41,13 @@ class Limits:
 
 @dataclass
 class Line:
-    """A message as the page shows it: with what its clip was read as, and how many windows that had."""
+    """A message as the page shows it: what its clip was read as, how many windows that had, and who was in view."""
 
     role: str
     text: str
     reading: str | None = None
     windows: int = 0
+    view: str = ""
 
     def in_prompt(self) -> dict:
         """As a message of a prompt that has all words in it."""
@@ -132,8 +133,10 @@ class Visit:
             stream.close()
             self.safety = self.conversation.safety or self.safety
             if len(self.conversation) > before:
-                reading, windows = (None, 0) if heard is None else (heard.reading, len(heard.vectors))
-                self.lines += [Line("user", text, reading, windows), Line("assistant", written.rstrip())]
+                asked = Line("user", text)
+                if heard is not None:
+                    asked = Line("user", text, heard.reading, len(heard.vectors), heard.view)
+                self.lines += [asked, Line("assistant", written.rstrip())]
                 self.heard = None
 
     def stop(self):

@@ -185,7 +185,8 @@ def build_page(responder: "Responder", limits: Limits | None = None, **generatio
                 heard = visit.hear(path, transcribe=not text.strip())
             except (ValueError, OSError) as error:
                 return [visit, None, text, show.status(str(error), wrong=True), *beside(visit)[:2]]
-            note = f"{Path(path).name} was heard: {heard.reading}. Correct the words, then send them."
+            reading = show.with_view(heard.reading, heard.view)
+            note = f"{Path(path).name} was heard: {reading}. Correct the words, then send them."
             return [visit, None, text if text.strip() else heard.text, show.status(note), *beside(visit)[:2]]
 
         def discard(visit: Visit, text: str) -> list:

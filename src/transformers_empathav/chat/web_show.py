@@ -29,7 +29,7 @@ def messages(visit: "Visit", asked: str | None = None, answer: str = "") -> list
         shown.append(message("assistant", f"({gone} earlier messages are remembered, but not word by word.)"))
     for line in visit.lines:
         if line is not None:
-            note = "" if line.reading is None else f"\n[heard and seen: {line.reading}]"
+            note = "" if line.reading is None else f"\n[heard and seen: {with_view(line.reading, line.view)}]"
             shown.append(message(line.role, (line.text or "(no words)") + note))
     if asked is not None:
         shown += [message("user", asked or "(no words)"), message("assistant", answer or "…")]
@@ -39,6 +39,11 @@ def messages(visit: "Visit", asked: str | None = None, answer: str = "") -> list
 def message(role: str, text: str) -> dict:
     """A message of `gr.Chatbot`, which without Markdown still takes HTML."""
     return {"role": role, "content": as_text(text)}
+
+
+def with_view(reading: str, view: str) -> str:
+    """How a clip was read, and what limits what was seen in it."""
+    return f"{reading}; {view}" if view else reading
 
 
 def choices(visit: "Visit") -> list[tuple[str, int]]:

@@ -1,6 +1,5 @@
 """`empathav serve`: a server that speaks OpenAI's chat completions."""
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -36,20 +35,14 @@ def serve(
     try:
         import uvicorn
 
-        from ..chat.server import Settings, create_app
+        from ..chat.server import Settings, load_app
     except ImportError as error:
         raise ImportError(f"The server needs {error.name}: pip install 'transformers-empathav[serve]'") from None
-    from ..chat.shared_responder import SharedResponder
-    from ..chat.state_store import StateStore
     from ..processing.media_limits_empathav import MediaLimits
 
     key = os.environ.get(KEY) or None
     if key is None and host not in ("127.0.0.1", "::1", "localhost"):
         print(f"warning: anybody who reaches {host} may use the server: set {KEY}.", file=sys.stderr)
-    kept = StateStore(store, store_days) if store is not None else None
-    responder = SharedResponder(checkpoint, asr=asr, max_vectors=max_vectors)
-    responder.transcribe.load()
-    log_no_words()
     settings = Settings(
         name=name or Path(checkpoint).resolve().name,
         key=key,
@@ -61,13 +54,5 @@ def serve(
         timeout=timeout,
         known_bytes=known * MEBIBYTE,
     )
-    app = create_app(responder, settings, kept)
+    app = load_app(checkpoint, settings, store, store_days, asr, max_vectors)
     uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=int(timeout) + 1, server_header=False)
-
-
-def log_no_words():
-    """Warnings of this package may quote what a visitor sent. Those of the server do not."""
-    package = __name__.partition(".")[0]
-    logging.getLogger(package).setLevel(logging.ERROR)
-    for module in ("server", "state_store"):
-        logging.getLogger(f"{package}.chat.{module}").setLevel(logging.WARNING)
