@@ -49,7 +49,7 @@ setup(
         "numpy",
         "jinja2",
         "pillow",
-        "av>=17.0",
+        "av>=17.1",
         "soxr",
         "typer",
         "rich",
