@@ -35,6 +35,7 @@ setup(
     package_data={
         "transformers_empathav.hub": ["template.md"],
         "transformers_empathav.chat": ["responsible_use.md"],
+        "transformers_empathav.data.dialogues": ["danger.jsonl"],
         "transformers_empathav.evaluation.raters": ["*.html"],
     },
     python_requires=">=3.11",

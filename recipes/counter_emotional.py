@@ -21,6 +21,11 @@ directory gets `journal/` with all that was written, and for each kind a dataset
 card. After a kill the same command goes on where it was. Other limits, kinds or scorers choose anew from the journal
 without writing again.
 
+    python recipes/counter_emotional.py --config recipes/configs/reactions_smollm2-135m.yaml
+
+makes pairs whose sides differ in the reaction that a human reply begins with, and in nothing else. Two scorers judge
+them, and the writer judges how fluent they are; it writes nothing. Scores are kept in `scores.jsonl`.
+
     python recipes/counter_emotional.py ... --obedience 100
 
 writes for 100 contexts only, and prints how often the replies have the emotion that was asked for.
@@ -28,21 +33,28 @@ writes for 100 contexts only, and prints how often the replies have the emotion 
 
 import json
 import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 from accelerate import PartialState
 
 from transformers_empathav.data.dialogues.corpus import load_corpus
+from transformers_empathav.emotion.scorer_part import encoder_state, scorer_directory
 from transformers_empathav.emotion.sentence_embedder import SentenceEmbedder
 from transformers_empathav.emotion.text_classifier import EmotionScorer
+from transformers_empathav.evaluation.content_cache import ContentCache, content_key
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
 from transformers_empathav.pairs.choose import Limits, TextScores
 from transformers_empathav.pairs.contexts import context_rows, draw_contexts
+from transformers_empathav.pairs.fluency import Fluency
 from transformers_empathav.pairs.journal import Journal
-from transformers_empathav.pairs.kinds import KINDS, RETRIEVED, WRITTEN, make_pairs, texts_to_score
+from transformers_empathav.pairs.kinds import JOINED, KINDS, RETRIEVED, WRITTEN, make_pairs, texts_to_score
 from transformers_empathav.pairs.obedience import obedience_table, tag_obedience
+from transformers_empathav.pairs.reactions import ReactionLimits, exchange_reactions
 from transformers_empathav.pairs.report import listed, save_report
 from transformers_empathav.pairs.sample import write_replies
 from transformers_empathav.training.arguments import parse_groups
@@ -69,10 +81,13 @@ class ContextArguments:
 class ScoreArguments:
     scorer: str = field(metadata={"help": "Emotion classifier: a directory, a Hub id, or a trained part."})
     label_map: str | None = field(default=None, metadata={"help": "Other labels of the classifier, as JSON."})
+    second_scorer: str | None = field(
+        default=None, metadata={"help": "Another classifier, which has to agree where reactions are exchanged."}
+    )
     embedder: str | None = field(default=None, metadata={"help": "Sentence encoder; all-MiniLM-L6-v2 by default."})
 
-    def emotion_scorer(self) -> EmotionScorer:
-        return EmotionScorer(self.scorer, json.loads(self.label_map or "null"))
+    def emotion_scorer(self, source: str) -> EmotionScorer:
+        return EmotionScorer(source, json.loads(self.label_map or "null"))
 
 
 @dataclass
@@ -97,6 +112,7 @@ class Script:
     sampling: Sampling
     scores: ScoreArguments
     limits: Limits
+    reactions: ReactionLimits
 
 
 def main(script: Script):
@@ -108,6 +124,11 @@ def main(script: Script):
     writes = script.pairs.obedience or kinds & set(WRITTEN)
     if writes and script.writer.writer is None:
         raise ValueError("Pairs of this kind are written: name a --writer, with --server where it is behind one.")
+    if kinds & set(JOINED) and (None in (script.writer.writer, script.scores.second_scorer) or script.writer.server):
+        raise ValueError(
+            "Exchanged reactions are judged by two scorers, and by the writer in this process: name a --second_scorer "
+            "and a --writer, without --server."
+        )
     # A process that is done early waits for the others, however long they take.
     state = PartialState(cpu=script.pairs.use_cpu, timeout=timedelta(days=7))
     rows, pool = draw_contexts(all_contexts(script.contexts), script.contexts.limit, script.pairs.seed)
@@ -116,7 +137,8 @@ def main(script: Script):
         return
     replies = write(script, script.writer, rows, "journal", state) if writes else None
     if state.is_main_process:
-        build(script, rows, pool if kinds & set(RETRIEVED) else [], replies)
+        exchange = exchanged(script, rows, state) if kinds & set(JOINED) else None
+        build(script, rows, pool if kinds & set(RETRIEVED) else [], replies, exchange)
 
 
 def all_contexts(arguments: ContextArguments) -> list[dict]:
@@ -156,15 +178,55 @@ def write(script: Script, writer: WriterArguments, rows: list[dict], folder: str
     return {row["id"]: done[row["id"]] for row in rows}
 
 
-def build(script: Script, rows: list[dict], pool: list[dict], replies: dict | None):
+def exchanged(script: Script, rows: list[dict], state: PartialState) -> tuple[list[dict], dict, dict]:
+    """Exchanges reactions: the rows that take part, their new replies, and counts. Scores are kept on disk."""
+    cache = ContentCache(Path(script.pairs.output_dir, "scores.jsonl"))
+    judges = [kept_scorer(script, source, cache) for source in (script.scores.scorer, script.scores.second_scorer)]
+    writer = replace(script.writer, adapter=None).open(script.sampling, state.device)
+    name = [encoder_state(script.writer.writer), script.writer.dtype]
+    fluency = kept(cache, name, Fluency(writer.model, writer.tokenizer), "fluency")
+    return exchange_reactions(rows, judges, fluency, script.reactions, script.pairs.seed)
+
+
+def kept_scorer(script: Script, source: str, cache: ContentCache) -> Callable[[Sequence[str]], np.ndarray]:
+    """An emotion classifier whose scores are kept."""
+    name = [encoder_state(scorer_directory(source)), script.scores.label_map]
+    return kept(cache, name, script.scores.emotion_scorer(source), "emotions")
+
+
+def kept(cache: ContentCache, name: list, function: Callable, label: str) -> Callable[[Sequence[str]], np.ndarray]:
+    """A function of texts whose values are kept in a cache, by what `name` says of it."""
+
+    def values(texts: Sequence[str]) -> np.ndarray:
+        keys = [content_key(*name, text) for text in texts]
+        compute = lambda rows: function([texts[row] for row in rows]).tolist()  # noqa: E731
+        return np.array(cache.values_of(keys, [len(text) for text in texts], compute, 256, label))
+
+    return values
+
+
+def build(script: Script, rows: list[dict], pool: list[dict], replies: dict | None, exchange: tuple | None):
     """Chooses the pairs of each kind, saves them and prints the table."""
     if {row["dialogue"] for row in rows} & {row["dialogue"] for row in pool}:
         logger.info("The replies of other dialogues are fewer than the contexts, so replies stand on both sides.")
     seed, writer = script.pairs.seed, script.writer.settings(script.sampling)
     embedder = SentenceEmbedder(script.scores.embedder)
-    scores = TextScores(texts_to_score(rows, pool, replies), script.scores.emotion_scorer(), embedder)
-    made = {kind: make_pairs(kind, rows, scores, replies, pool, script.limits, seed) for kind in script.pairs.kinds}
+    texts = texts_to_score(rows, pool, replies) if set(script.pairs.kinds) - set(JOINED) else []
+    scorer = script.scores.emotion_scorer(script.scores.scorer)
+    if exchange is not None:
+        taking_part, joined, lost = exchange
+        texts += [row["right"] for row in taking_part] + [reply["text"] for (reply,) in joined.values()]
+        scorer = kept_scorer(script, script.scores.scorer, ContentCache(Path(script.pairs.output_dir, "scores.jsonl")))
+    scores = TextScores(texts, scorer, embedder)
+    made = {}
+    for kind in script.pairs.kinds:
+        if kind in JOINED:
+            pairs, counts = make_pairs(kind, taking_part, scores, joined)
+            made[kind] = pairs, counts + lost + Counter({"row without a pair": len(rows) - len(pairs)})
+        else:
+            made[kind] = make_pairs(kind, rows, scores, replies, pool, script.limits, seed)
     facts = {**asdict(script.contexts), **writer, **asdict(script.scores), **asdict(script.limits), "seed": seed}
+    facts |= asdict(script.reactions) if exchange is not None else {}
     table = save_report(script.pairs.output_dir, made, facts, script.pairs.inspect, seed)
     for kind, (_, counts) in made.items():
         logger.info(f"{kind}: {listed(counts)}")
@@ -179,7 +241,7 @@ def measure_obedience(script: Script, rows: list[dict], state: PartialState):
         written["with its adapter"] = write(script, script.writer, rows, "obedience_adapter", state)
     if not state.is_main_process:
         return
-    scorer = script.scores.emotion_scorer()
+    scorer = script.scores.emotion_scorer(script.scores.scorer)
     measures = {
         name: tag_obedience(replies, [scorer([reply["text"] for reply in row]) for row in replies.values()])
         for name, replies in written.items()

@@ -12,8 +12,9 @@ The first needs nothing: it makes a tiny random checkpoint, clips and replies of
 replies on demand: the prompt ends with the emotion that the reply shall have, in brackets. A person labelled MELD's
 replies; others are left out, or with `--tag_scorer` a classifier names their emotion, so that the writer learns to
 write as the people of that corpus do. Corpora are `meld`, `empathetic_dialogues` and `esconv` in the folder that
-EMPATHAV_DATA names, or your own JSON lines; docs/tutorial.md has them from end to end. Interrupted, the same command
-with `--resume_from_checkpoint true` goes on where the last checkpoint was written.
+EMPATHAV_DATA names; `earlier_turns`, questions about what was said before, made out of the latter two; `danger`, our
+own replies to people in danger; or your own JSON lines, which docs/tutorial.md has from end to end. Interrupted, the
+same command with `--resume_from_checkpoint true` goes on where the last checkpoint was written.
 """
 
 import logging

@@ -12,7 +12,7 @@ from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
 from transformers_empathav.pairs.choose import Limits, TextScores
 from transformers_empathav.pairs.contexts import context_rows
 from transformers_empathav.pairs.dataset import pair_dataset, pair_features, save_pairs
-from transformers_empathav.pairs.kinds import KINDS, OPPOSITE, WRITTEN, make_pairs, texts_to_score
+from transformers_empathav.pairs.kinds import JOINED, KINDS, OPPOSITE, WRITTEN, make_pairs, texts_to_score
 from transformers_empathav.pairs.style_leak import pair_measures
 
 
@@ -180,8 +180,9 @@ def test_a_context_without_an_opposite_has_no_pair(material):
 
 def test_every_kind_has_the_same_columns(material, tmp_path):
     rows, pool, replies, scores = material
+    joined = {row["id"]: replies[row["id"]][:1] for row in rows}
     for kind in KINDS:
-        pairs, counts = make_pairs(kind, rows, scores, replies, pool, WIDE)
+        pairs, counts = make_pairs(kind, rows, scores, joined if kind in JOINED else replies, pool, WIDE)
         facts = {"corpora": ["talks"], "split": "train", "writer": "someone"}
         for _ in range(2):  # what was there is replaced
             save_pairs(pairs, tmp_path / kind, kind, facts, counts, pair_measures(pairs))
@@ -191,7 +192,7 @@ def test_every_kind_has_the_same_columns(material, tmp_path):
         assert [m["content"] for m in loaded[0]["prompt"]] == [m["content"] for m in pairs[0]["prompt"]]
         assert loaded["candidates"][0] == pairs[0]["candidates"]
         card = (tmp_path / kind / "README.md").read_text()
-        assert f"Preference pairs: {kind}" in card and ("synthetic" in card) == (kind in WRITTEN)
+        assert f"Preference pairs: {kind}" in card and ("synthetic" in card) == (kind in WRITTEN + JOINED)
     assert not list(tmp_path.glob(".partial-*"))
 
 

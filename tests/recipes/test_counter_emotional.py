@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from datasets import load_from_disk
 
@@ -134,10 +135,46 @@ def test_obedience_is_measured_without_pairs(recipe, place, capsys):
     assert not (place / "obeys" / "counter_emotional").exists()
 
 
+def test_exchanged_reactions_are_the_same_from_kept_scores(recipe, place, monkeypatch):
+    """A scorer that knows two words, and a random writer: the second run computes no score and writes the same."""
+
+    def scorer(texts):
+        felt = [3 if "good" in text else 5 if "bad" in text else 4 for text in texts]
+        return 0.3 * np.full((len(texts), 7), 1 / 7) + 0.7 * np.eye(7)[felt]
+
+    monkeypatch.setattr(recipe, "EmotionScorer", lambda source, label_map: scorer)
+    with open(place / "reactions.jsonl", "w") as stream:
+        for number in range(40):
+            said = [f"I lost {number}", f"{'That is good.' if number % 2 else 'Oh bad.'} Was it {number} or not?"]
+            messages = [{"role": role, "content": text} for role, text in zip(("user", "assistant"), said)]
+            messages[0]["emotion"] = "happy" if number % 2 else "sad"
+            stream.write(json.dumps({"id": f"talk{number}", "split": "train", "messages": messages}) + "\n")
+    options = {"kinds": "reaction_exchanged", "writer": place / "writer", "second_scorer": place / "scorer"}
+    options |= {"corpora": place / "reactions.jsonl", "said_by": 1, "fluency_loss": 99}
+    run(recipe, place, "reactions", **options)
+    folder = place / "reactions" / "reaction_exchanged"
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    kept = (place / "reactions" / "scores.jsonl").read_bytes()
+    assert len(load_from_disk(folder)) == 40 and kept.count(b"key") > 100
+    monkeypatch.setattr(recipe, "EmotionScorer", lambda source, label_map: None)
+    run(recipe, place, "reactions", **options)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+    assert (place / "reactions" / "scores.jsonl").read_bytes() == kept
+    table = json.loads((place / "reactions" / "table.json").read_text())["measures"]["reaction_exchanged"]
+    assert table["style_pairs"] == pytest.approx(0.5, abs=0.05)
+    with pytest.raises(ValueError, match="None of 40 contexts has a pair of kind reaction_exchanged"):
+        run(recipe, place, "reactions", **{**options, "fluency_loss": -99})
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"kinds": "other"}, "no kind of pairs called other"),
+        ({"kinds": "reaction_exchanged", "writer": "x"}, "name a --second_scorer"),
+        (
+            {"kinds": "reaction_exchanged", "writer": "x", "second_scorer": "y", "server": "http://127.0.0.1:1/v1"},
+            "without --server",
+        ),
         ({}, "name a --writer"),
         ({"writer": "x", "adapter": "y", "server": "http://127.0.0.1:1/v1"}, "load it in the server"),
         ({"writer": "x", "min_words": 50}, "no reply of 50 words"),

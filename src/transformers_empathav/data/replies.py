@@ -17,7 +17,9 @@ def reply_rows(conversations: list[dict], max_turns: int | None = None, min_word
 
     Returns:
         `list[dict]`: Rows with `id`, `prompt` (messages, the last one a user's), `completion` (one assistant message)
-        and `emotion` (of the reply, `None` where nobody labelled it).
+        and `emotion` (of the reply, `None` where nobody labelled it). A conversation of [`earlier_turns`] gives its
+        last reply alone, with `fact_turn`, the index in the prompt of the message that it rests on; none where the
+        prompt is cut behind that.
     """
     rows = []
     for conversation in conversations:
@@ -27,10 +29,17 @@ def reply_rows(conversations: list[dict], max_turns: int | None = None, min_word
                 continue
             if len(text_of(message).split()) < min_words:
                 continue
+            start = 0 if max_turns is None else max(index - max_turns, 0)
+            fact = {}
+            if "fact_turn" in conversation:
+                if index < len(messages) - 1 or conversation["fact_turn"] < start:
+                    continue
+                fact = {"fact_turn": conversation["fact_turn"] - start}
             rows.append(
                 {
                     "id": f"{conversation['id']}-{index}",
-                    "prompt": messages[:index] if max_turns is None else messages[max(index - max_turns, 0) : index],
+                    **fact,
+                    "prompt": messages[start:index],
                     "completion": [{"role": "assistant", "content": message["content"]}],
                     "emotion": message.get("emotion"),
                 }

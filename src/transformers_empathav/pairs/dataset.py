@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datasets import Dataset, Features, List, Value
 
-from .kinds import WRITTEN
+from .kinds import JOINED, WRITTEN
 
 
 TEXT, NUMBER = Value("string"), Value("float64")
@@ -28,7 +28,7 @@ def pair_features(with_clips: bool) -> Features:
     message = {"role": TEXT, "content": List(PART) if with_clips else TEXT, "emotion": TEXT, "speaker": TEXT}
     return Features(
         {
-            **{name: TEXT for name in ("id", "dialogue", "kind")},
+            **{name: TEXT for name in ("id", "dialogue", "kind", "exchange")},
             "prompt": List(message),
             **{name: List(said) for name in ("chosen", "rejected")},
             **{name: TEXT for name in ("emotion", "emotion_by", "rejected_emotion")},
@@ -100,6 +100,8 @@ def card(kind: str, facts: dict, counts: dict, measures: dict) -> str:
     if kind in WRITTEN:
         sides = "Rejected replies are" if kind == "counter_emotional" else "Both replies are"
         origin = f"{sides} synthetic, written by {facts['writer']}."
+    if kind in JOINED:
+        origin = "Rejected replies are synthetic: another human reaction before the rest of the chosen reply."
     leak = (
         f"**A bag of words tells chosen from rejected (texts {measures['style_texts']:.2f}, pairs "
         f"{measures['style_pairs']:.2f}): the pairs leak style, and training can gain by it alone.**\n"

@@ -10,6 +10,7 @@ Kinds of preference pairs over the same contexts. Train on several to see what i
 | exchanged | the human reply | the human reply of a context of the opposite emotion, each used once |
 | random | the human reply | any other human reply |
 | opposite | the human reply | a human reply of a dialogue of the opposite emotion (EmPO, arXiv 2406.19071) |
+| reaction_exchanged | the human reply | the same behind another human's reaction, of the opposite feeling |
 """
 
 import random
@@ -37,7 +38,8 @@ OPPOSITE = {
 ANYTHING = Limits(contextual_floor=-1.0, shortest=1e-9, longest=1e9, most_overlap=2.0)
 WRITTEN = ("counter_emotional", "same_writer", "nearest_written")
 RETRIEVED = ("human_other", "exchanged", "random", "opposite")
-KINDS = WRITTEN + RETRIEVED
+JOINED = ("reaction_exchanged",)
+KINDS = WRITTEN + RETRIEVED + JOINED
 
 
 def texts_to_score(
@@ -64,7 +66,8 @@ def make_pairs(
         kind (`str`): One of `KINDS`.
         rows (`Sequence[dict]`): Contexts of [`context_rows`].
         scores ([`TextScores`]): Of all texts of [`texts_to_score`].
-        replies (`dict[str, list[dict]]`, *optional*): What was written for each row, by its id. For `WRITTEN` kinds.
+        replies (`dict[str, list[dict]]`, *optional*): What was written for each row, by its id, for `WRITTEN` kinds;
+            for `JOINED` ones what [`exchange_reactions`] gives.
         pool (`Sequence[dict]`, *optional*): Rows whose right replies may be rejected ones. For `RETRIEVED` kinds other
             than `exchanged`, which takes them from `rows`.
         limits ([`Limits`], *optional*): What candidates must keep to.
@@ -77,6 +80,8 @@ def make_pairs(
     if kind in WRITTEN:
         offers = dict(zip(WRITTEN, (counter_emotional, same_writer, nearest_written)))
         offer = offers[kind](replies, scores, limits)
+    elif kind in JOINED:
+        offer = reaction_exchanged(replies, scores)
     else:
         offers = dict(zip(RETRIEVED, (human_other, exchanged, any_other, opposite)))
         offer = offers[kind](rows if kind == "exchanged" else pool, scores, limits, seed)
@@ -98,6 +103,7 @@ def pair_row(row: dict, kind: str, right: str, rejected: dict, candidates: list[
         "id": row["id"],
         "dialogue": row["dialogue"],
         "kind": kind,
+        "exchange": row.get("exchange"),
         "prompt": row["prompt"],
         "chosen": [{"role": "assistant", "content": right}],
         "rejected": [{"role": "assistant", "content": rejected["text"]}],
@@ -252,6 +258,17 @@ def drawn_from(pool: Sequence[dict], row: dict, scores: TextScores, seed: int) -
     candidate = human_candidate(other, right_emotion(other, scores))
     (judged,) = judge(row["right"], [candidate], text_of(row["prompt"][-1]), scores, ANYTHING)
     return [{**judged, "reason": CHOSEN}]
+
+
+def reaction_exchanged(replies: dict[str, list[dict]], scores: TextScores) -> Callable:
+    """Offers what [`exchange_reactions`] joined, whatever its scores: an exchange holds on both sides or on none."""
+
+    def offer(row: dict) -> tuple[str, list[dict]]:
+        candidates = [{"emotion": scores.emotion(reply["text"]), **reply} for reply in replies.get(row["id"], [])]
+        judged = judge(row["right"], candidates, text_of(row["prompt"][-1]), scores, ANYTHING)
+        return row["right"], [{**candidate, "reason": CHOSEN} for candidate in judged]
+
+    return offer
 
 
 def human_candidate(row: dict, emotion: str) -> dict:

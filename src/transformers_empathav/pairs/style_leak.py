@@ -58,10 +58,12 @@ def pair_measures(pairs: Sequence[dict]) -> dict:
     Returns:
         `dict`: `pairs` and `dialogues` (counts), means of `emotional_distance` and `contextual_similarity`, median
         `length_ratio` (rejected over chosen, in words), `rejected_longer` (share of pairs, equal lengths half),
-        `style_texts` and `style_pairs` of [`style_accuracy`], and `leaks`: whether one of these two is above 0.8.
+        `style_texts` and `style_pairs` of [`style_accuracy`], which splits neither dialogues nor exchanges, and
+        `leaks`: whether one of these two is above 0.8.
     """
     chosen, rejected = ([pair[side][0]["content"] for pair in pairs] for side in ("chosen", "rejected"))
-    style = style_accuracy(chosen, rejected, [pair["dialogue"] for pair in pairs]) or {"texts": None, "pairs": None}
+    groups = [pair.get("exchange") or pair["dialogue"] for pair in pairs]
+    style = style_accuracy(chosen, rejected, groups) or {"texts": None, "pairs": None}
     ratios = np.array([pair["length_ratio"] for pair in pairs])
     return {
         "pairs": len(pairs),

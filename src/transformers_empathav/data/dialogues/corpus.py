@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from .danger import load_danger
+from .earlier_turns import earlier_turns
 from .empathetic_dialogues import load_empathetic_dialogues
 from .esconv import load_esconv
 from .jsonl import load_dialogue_lines
@@ -11,6 +13,9 @@ from .meld import load_meld
 
 # The loader of each corpus, from its folder and a split. Another one is a file beside this one and a line here.
 CORPORA = {"meld": load_meld, "empathetic_dialogues": load_empathetic_dialogues, "esconv": load_esconv}
+# Corpora without a folder: this package brings one, and makes the other out of dialogues.
+DANGER, EARLIER_TURNS = "danger", "earlier_turns"
+ASKED_ABOUT = ("empathetic_dialogues", "esconv")
 
 
 def load_corpus(name: str, split: str) -> list[dict]:
@@ -20,16 +25,22 @@ def load_corpus(name: str, split: str) -> list[dict]:
     Args:
         name (`str`):
             One of `CORPORA`, in the folder of that name below the one that the environment variable `EMPATHAV_DATA`
-            names; or the path of JSON lines of your own.
+            names; `danger` ([`load_danger`]); `earlier_turns` ([`earlier_turns`] over EmpatheticDialogues and
+            ESConv); or the path of JSON lines of your own.
         split (`str`):
-            `train` or `dev`, and for MELD `test`. JSON lines name theirs, or a tenth of the conversations is `dev`.
+            `train` or `dev`, and for MELD and `danger` `test`. JSON lines name theirs, or a tenth of the conversations
+            is `dev`.
 
     Raises:
         `ValueError`: there is no such corpus, file or folder, or `EMPATHAV_DATA` is not set.
     """
+    if name == DANGER:
+        return load_danger(split)
+    if name == EARLIER_TURNS:
+        return earlier_turns([one for source in ASKED_ABOUT for one in load_corpus(source, split)], split)
     if name not in CORPORA:
         if not Path(name).is_file():
-            raise ValueError(f"{name!r} is neither a file nor one of {', '.join(CORPORA)}.")
+            raise ValueError(f"{name!r} is neither a file nor one of {', '.join((*CORPORA, DANGER, EARLIER_TURNS))}.")
         return load_dialogue_lines(name, split)
     root = os.environ.get("EMPATHAV_DATA")
     if not root:

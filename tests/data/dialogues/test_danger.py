@@ -1,0 +1,86 @@
+"""Statements of danger: splits that do not overlap, replies that hold to what they shall do, everyday talk apart."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from transformers_empathav.chat.safety_lexicon import danger_in
+from transformers_empathav.data.dialogues.corpus import load_corpus
+from transformers_empathav.data.dialogues.danger import danger_lines
+from transformers_empathav.data.replies import reply_rows
+from transformers_empathav.pairs.choose import overlap
+
+
+LINES = danger_lines()
+TRAIN, TEST = ([line for line in LINES if line["split"] == split] for split in ("train", "test"))
+DANGER = [line for line in TRAIN if line["kind"]]
+REPLIES = [reply for line in DANGER for reply in line["replies"]]
+LEXICON = Path(__file__).parents[2] / "chat" / "danger.jsonl"  # what the lexicon of the chat is tested by
+
+
+def normal(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))
+
+
+def shared(first: str, second: str) -> float:
+    """The words that two texts share, of all their words."""
+    first, second = (set(normal(text).split()) for text in (first, second))
+    return len(first & second) / len(first | second)
+
+
+def test_as_many_as_the_page_says():
+    assert len(DANGER) == 60 and sum(bool(line["kind"]) for line in TEST) == 60
+    assert sum(not line["kind"] for line in TRAIN) == 20 and sum(not line["kind"] for line in TEST) == 10
+    for split in (TRAIN, TEST):
+        kinds = Counter(line["kind"] for line in split if line["kind"])
+        assert set(kinds) == {"suicide", "overdose", "self-harm", "violence"} and min(kinds.values()) >= 10
+    assert all(len(line["replies"]) == (2 if line["kind"] else 1) for line in TRAIN)
+    assert len({line["id"] for line in LINES}) == len(LINES) == 150
+
+
+def test_no_statement_is_on_both_sides():
+    """Neither by its words nor nearly so, and no statement of danger is one that the chat's lexicon is measured by."""
+    known = [json.loads(line)["text"] for line in LEXICON.read_text(encoding="utf-8").splitlines()]
+    for one in LINES:
+        others = [line["statement"] for line in LINES if line["split"] != one["split"]]
+        near = [other for other in others + (known if one["kind"] else []) if shared(one["statement"], other) >= 0.5]
+        assert not near, one["statement"]
+    assert len({normal(line["statement"]) for line in LINES}) == len(LINES)
+
+
+@pytest.mark.parametrize("reply", REPLIES, ids=range(len(REPLIES)))
+def test_a_reply_asks_names_help_and_invents_no_number(reply):
+    assert "?" in reply, "it asks"
+    help_named = r"emergency number|ambulance|crisis line|helpline|a doctor|your doctor|the police"
+    assert re.search(help_named, reply), "it names who helps"
+    assert not re.search(r"\d", reply) or re.findall(r"\d+", reply) == ["15"], "it invents no number of a line"
+    assert 30 <= len(reply.split()) <= 55 and "!" not in reply
+    jargon = r"\b(ideation|suicidal|patient|diagnos\w*|disorder|symptoms?|commit\w*|treatment|selfish)\b"
+    assert not re.search(jargon, reply.lower()), "it is plain, and blames nobody"
+
+
+def test_replies_differ():
+    assert len({normal(reply) for reply in REPLIES}) == len(REPLIES)
+    assert max(overlap(*line["replies"]) for line in DANGER) < 0.6
+    assert len({normal(reply)[:20] for reply in REPLIES}) > len(REPLIES) // 2
+
+
+def test_everyday_talk_is_no_danger_and_is_answered_as_such():
+    everyday = [line for line in LINES if not line["kind"]]
+    alarms = [line["statement"] for line in everyday if danger_in(line["statement"])]
+    assert alarms == ["I overdosed on chocolate at Easter and feel sick."]  # the lexicon errs here
+    for (reply,) in (line["replies"] for line in everyday):
+        assert danger_in(reply) is None and not re.search("emergency|crisis|helpline|are you safe", reply.lower())
+
+
+def test_they_are_a_corpus():
+    train, dev, test = (load_corpus("danger", split) for split in ("train", "dev", "test"))
+    assert (len(train), dev, len(test)) == (140, [], 70)
+    rows = reply_rows(train)
+    assert len(rows) == 140 and len({row["id"] for row in rows}) == 140
+    assert all(len(row["prompt"]) == 1 for row in rows) and len(reply_rows(test)) == 10
+    with pytest.raises(ValueError, match="no split 'valid'"):
+        load_corpus("danger", "valid")
