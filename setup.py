@@ -42,7 +42,7 @@ setup(
     install_requires=[
         "torch>=2.11",
         "transformers>=5.23",
-        "accelerate>=1.10.1",
+        "accelerate>=1.15",
         "huggingface-hub>=1.31",
         "safetensors",
         "peft>=0.19",
