@@ -64,21 +64,16 @@ def main(script: Script):
     studies = {"EmPO": (empo, HUMAN, ("dim1", "dim2", "dim3", "dim4")), "iEval": (ieval, None, ("Rating",))}
     output = Path(study.output_dir)
     instruments, described = load_instruments(script.instruments, ContentCache(output / "cache.jsonl"))
-    report, parts = {"studies": {}}, ["# Measures held against people's ratings"]
+    settings = {name: value for name, value in asdict(script.instruments).items() if name.startswith("specificity")}
+    settings |= {"people": study.people, "draws": study.draws, "seed": study.seed}
+    report = {"studies": {}, "instruments": described, "settings": settings, "versions": versions()}
+    text = "# Measures held against people's ratings\n"
     for name, (rows, human, overall) in studies.items():
         measured = measure_rated(rows, instruments, human)
         report["studies"][name] = validate(rows, measured, overall, study.draws, study.seed)
-        parts.append(f"## {name}\n\n{table(report['studies'][name])}")
-    settings = {name: value for name, value in asdict(script.instruments).items() if name.startswith("specificity")}
-    report |= {
-        "instruments": described,
-        "settings": {"people": study.people, "draws": study.draws, "seed": study.seed},
-    }
-    report["settings"] |= settings
-    report["versions"] = versions()
-    write_json(output / "report.json", report)
-    text = "\n\n".join(parts)
-    (output / "report.md").write_text(f"{text}\n", encoding="utf-8")
+        text += f"\n## {name}\n\n{table(report['studies'][name])}\n"
+        write_json(output / "report.json", report)
+        (output / "report.md").write_text(text, encoding="utf-8")
     print(text)
     partial = {
         name: {

@@ -91,7 +91,7 @@ def validate(
         result["measures"][name] = {
             scale: {kind: rounded(one) if isinstance(one, dict) else one for kind, one in row.items()}
             for scale, row in table.items()
-        } | {"systems": rounded(of_systems(rows, measured, name, ratings, seed))}
+        } | {"systems": rounded(of_systems(rows, measured, name, ratings, draws, seed))}
     return result
 
 
@@ -112,7 +112,7 @@ def per_rated(rows: list[dict], measured: dict, name: str, places: dict[str, int
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
-def of_systems(rows: list[dict], measured: dict, name: str, ratings: dict, seed: int) -> dict:
+def of_systems(rows: list[dict], measured: dict, name: str, ratings: dict, draws: int, seed: int) -> dict:
     """
     Spearman's correlation of a measure with `overall` over the means of systems, with an interval over conversations
     and `n`, the number of systems. Nothing with fewer than three systems.
@@ -127,7 +127,7 @@ def of_systems(rows: list[dict], measured: dict, name: str, ratings: dict, seed:
         people = Scores.of_values([ratings[row["rated"]]["overall"] for row in some])
         for side, scores in enumerate((measured[system][name], people)):
             sides[side].append(scores.figure())
-            drawn[side].append(scores.draws(groups, seed=seed))
+            drawn[side].append(scores.draws(groups, draws, seed))
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.corrcoef(*(rank(np.array(side)[:, None])[:, 0] for side in sides))[0, 1]
         first, second = (rank(np.array(side)) for side in drawn)

@@ -1,7 +1,7 @@
 """The models that measure replies, by options of the recipe."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +42,18 @@ class InstrumentArguments:
     specificity_choices: int = field(
         default=20, metadata={"help": "Contexts that each of them is held against, with its own."}
     )
+
+
+class Remembered:
+    """A function of texts to rows of numbers, such as a scorer, that reads each text once."""
+
+    def __init__(self, function: Callable[[list[str]], np.ndarray]):
+        self.function, self.rows = function, {}
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        if new := [text for text in dict.fromkeys(texts) if text not in self.rows]:
+            self.rows |= dict(zip(new, self.function(new)))
+        return np.array([self.rows[text] for text in texts])
 
 
 class CachedLikelihood:
@@ -107,8 +119,8 @@ def load_instruments(
         likelihood = CachedLikelihood(likelihood, described["likelihood"]["digest"], cache)
     return Instruments(
         EMOTION_LABELS,
-        scorers,
-        embedder,
+        {name: Remembered(scorer) for name, scorer in scorers.items()},
+        Remembered(embedder),
         bertscore,
         epitome,
         likelihood,
