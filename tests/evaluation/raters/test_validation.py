@@ -2,9 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 
 from helpers import user
-from transformers_empathav.evaluation.raters.validation import measure_rated, reliability, table, validate
+from transformers_empathav.evaluation.raters.validation import (
+    measure_rated,
+    rank_agreement,
+    reliability,
+    table,
+    validate,
+)
 from transformers_empathav.measures.replies import Instruments
 
 
@@ -64,6 +71,14 @@ def test_the_ceiling_is_the_root_of_the_reliability_of_the_mean(rows):
     alpha = found["alpha"]
     assert 0.9 < alpha < 1
     assert found["ceiling"] == pytest.approx((3 * alpha / (1 + 2 * alpha)) ** 0.5, rel=1e-5)
+
+
+def test_agreement_is_that_of_krippendorff_on_ranks():
+    krippendorff = pytest.importorskip("krippendorff")
+    values = np.random.default_rng(0).integers(0, 6, (3, 10)) + np.arange(10)
+    ranked = rankdata(values).reshape(values.shape)
+    expected = krippendorff.alpha(ranked, level_of_measurement="interval")
+    assert rank_agreement(values) == pytest.approx(expected)
 
 
 def test_what_a_rater_gives_to_all_replies_of_a_context_is_no_disagreement_within(rows):

@@ -8,7 +8,6 @@ from ...measures.bootstrap import Scores, interval
 from ...measures.correlation import KINDS, rank, rank_correlations
 from ...measures.replies import Instruments, measure_in_context, measure_likeness
 from ..results.figures import rounded
-from .agreement import agreement
 
 
 def mean_ratings(row: dict) -> dict[str, float]:
@@ -146,10 +145,10 @@ def reliability(rows: list[dict], overall: Sequence[str]) -> dict[str, dict]:
         overall (`list[str]`): Scales whose mean is `overall`.
 
     Returns:
-        `dict`: for each scale and `overall`, `alpha` (Krippendorff, ordinal) and `ceiling`, the root of the
-        reliability of the raters' mean (Spearman and Brown), beyond which correlations are not to be expected; and
-        both again as `alpha_within` and `ceiling_within` after each rater's mean of a context is taken off. Empty
-        where each thing has one rater.
+        `dict`: for each scale and `overall`, `alpha` ([`rank_agreement`]) and `ceiling`, the root of the reliability
+        of the raters' mean (Spearman and Brown), beyond which correlations are not to be expected; and both again as
+        `alpha_within` and `ceiling_within` after each rater's mean of a context is taken off. Empty where each thing
+        has one rater.
     """
     raters = np.ndim(next(iter(rows[0]["ratings"].values())))
     if not raters:
@@ -162,11 +161,24 @@ def reliability(rows: list[dict], overall: Sequence[str]) -> dict[str, dict]:
         sums = np.stack([np.bincount(context, weights=rater) for rater in table]) / np.bincount(context)
         found[scale] = {}
         for suffix, values in (("", table), ("_within", np.round(table - sums[:, context], 6))):
-            alpha = agreement(values)
-            if alpha is not None:
+            alpha = rank_agreement(values)
+            if np.isfinite(alpha):
                 mean_of_all = len(table) * alpha / (1 + (len(table) - 1) * alpha)
                 found[scale] |= rounded({f"alpha{suffix}": alpha, f"ceiling{suffix}": max(mean_of_all, 0.0) ** 0.5})
     return found
+
+
+def rank_agreement(values: np.ndarray) -> float:
+    r"""
+    Krippendorff's alpha of the ranks of all ratings, by squared differences. The library krippendorff holds a number
+    for each thing and pair of values, which are gigabytes where marks go from 0 to 100.
+
+    Args:
+        values (`np.ndarray` of shape `(raters, things)`): Ratings, none missing.
+    """
+    ranked = rank(values.reshape(-1, 1)).reshape(values.shape)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float(1 - ranked.var(axis=0, ddof=1).mean() / ranked.var(ddof=1))
 
 
 def table(result: dict, scale: str = "overall") -> str:
