@@ -136,7 +136,7 @@ def evaluate(script: Script, named: dict[str, str]):
         if name == script.emotion.emotion_system:
             with_clips = answers_with_clips(script.emotion, system, script.writing, cache, batch_size, seed)
         del system
-    instruments, described = load_instruments(script.instruments)
+    instruments, described = load_instruments(script.instruments, cache)
     replies = {corpus: {name: one.replies for name, one in found.items()} for corpus, found in answers.items()}
     for corpus, rows in contexts.items():
         results["corpora"][corpus] = measure_answers(answers[corpus], instruments, list(named)[-1])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transformers_empathav.measures.bootstrap import Scores, paired_difference, summary
+from transformers_empathav.measures.bootstrap import Scores, paired_difference, perplexity, summary
 
 
 def test_a_mean_is_weighted_and_skips_what_does_not_count():
@@ -53,3 +53,16 @@ def test_p_is_about_uniform_where_nothing_differs():
 def test_one_group_alone_has_no_interval():
     assert summary(Scores.of_values([1.0, 2.0]), ["a", "a"]) == {"value": 1.5}
     assert set(paired_difference(Scores.of_values([1.0]), Scores.of_values([2.0]), ["a"])) == {"value"}
+
+
+def test_values_are_the_figures_of_single_replies():
+    scores = Scores.of_values([2.0, 4.0, 6.0], [1, 0, 2])
+    assert scores.values() == pytest.approx([2, np.nan, 6], nan_ok=True)
+    nats = Scores(np.array([[2.0, 2.0], [0.0, 0.0]]), perplexity)
+    assert nats.values() == pytest.approx([np.e, np.nan], nan_ok=True)
+
+
+def test_replies_that_a_measure_was_not_taken_of_do_not_count():
+    scores = Scores.of_values([2.0, 4.0]).spread(np.array([0, 3]), 4)
+    assert (len(scores), scores.count(), scores.figure()) == (4, 2, 3)
+    assert scores.values() == pytest.approx([2, np.nan, np.nan, 4], nan_ok=True)

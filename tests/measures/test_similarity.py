@@ -25,6 +25,10 @@ def test_emotions_of_replies_by_hand():
     yx = (0.1 * 0.8 + 0.9 * 0.2) / (0.82 * 0.68) ** 0.5
     assert found["emotional_similarity"].figure() == pytest.approx((xz + yx + 1) / 3)
     assert found["emotion_agreement"].figure() == pytest.approx(2 / 3)
+    constant = np.mean([table[text] for text in "zxz"], axis=0)
+    alike = [np.dot(table[text], constant) / np.linalg.norm(table[text]) / np.linalg.norm(constant) for text in "xyz"]
+    assert found["emotional_similarity_constant"].figure() == pytest.approx(np.mean(alike))
+    assert found["emotion_agreement_constant"].figure() == pytest.approx(2 / 3)
     assert found["emotion_accuracy"].figure() == pytest.approx(1 / 2)  # of the two that are labelled
 
 

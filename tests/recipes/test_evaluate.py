@@ -82,6 +82,9 @@ def finished(folder):
         "history_more_than": 2,
         "bertscore": folder / "encoder",
         "judge_contexts": 3,
+        "likelihood": folder / "bare",
+        "specificity_contexts": 4,
+        "specificity_choices": 3,
         "judge_model": "tiny",
     }
     with chat_server(rates) as server:
@@ -98,6 +101,7 @@ def test_results_have_every_row_with_counts_intervals_and_provenance(folder, fin
     for name in ("emotional_similarity (own)", "emotion_accuracy (other)", "bertscore_f1", "perplexity", "bleu"):
         row = measured[name]
         assert row["n"] == 8 and row["low"] <= row["value"] <= row["high"]
+    assert measured["specificity"]["n"] == 4 and measured["emotional_fit (own)"]["n"] == 8
     pair = corpus["comparisons"]["tuned - bare"]
     assert 0 < pair["all"]["perplexity"]["p"] <= 1
     assert pair["length_matched"] is None and pair["length_matched_contexts"] <= 8

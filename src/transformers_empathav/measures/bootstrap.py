@@ -52,6 +52,11 @@ def mean(sums: np.ndarray) -> np.ndarray:
         return sums[..., 0] / sums[..., 1]
 
 
+def perplexity(sums: np.ndarray) -> np.ndarray:
+    """Perplexity of summed nats and token counts `(..., 2)`."""
+    return np.exp(mean(sums))
+
+
 @dataclass
 class Scores:
     r"""
@@ -80,9 +85,20 @@ class Scores:
     def __getitem__(self, rows: np.ndarray) -> "Scores":
         return Scores(self.statistics[rows], self.combine)
 
+    def spread(self, rows: np.ndarray, count: int) -> "Scores":
+        """The same among `count` replies: those at `rows` have these values, the others do not count."""
+        statistics = np.zeros((count, self.statistics.shape[1]))
+        statistics[rows] = self.statistics
+        return Scores(statistics, self.combine)
+
     def count(self) -> int:
         """Replies that count: those whose last number, a weight or a length, is not 0."""
         return int(np.count_nonzero(self.statistics[:, -1]))
+
+    def values(self) -> np.ndarray:
+        """The figure of each reply by itself `(replies,)`; not a number where it does not count."""
+        found = np.asarray(self.combine(self.statistics), dtype=float)
+        return np.where(self.statistics[:, -1] != 0, found, np.nan)
 
     def figure(self) -> float:
         """The figure over all replies."""

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..data.replies import text_of
+from ..data.valences import speaker_valence
 from .bertscore import BertScore
 from .bootstrap import Scores
+from .emotional_fit import emotional_fit
 from .epitome import Epitome
 from .similarity import embedding_similarity, emotion_metrics_of_replies
+from .specificity import specificity
 from .strings import Distinct, bleu, length, meteor, rouge
 
 
@@ -29,6 +32,10 @@ class Instruments:
         embed (`Callable`, *optional*): Texts to sentence embeddings `(texts, dimensions)`.
         bertscore ([`BertScore`], *optional*): For `bertscore_precision`, `_recall` and `_f1`.
         epitome ([`Epitome`], *optional*): For `diff_NAME` of each mechanism of empathy.
+        likelihood (`Callable`, *optional*): A [`ReplyLikelihood`], for `specificity`, `context_retrieval` and
+            `reply_perplexity`.
+        specificity_contexts (`int`, *optional*): Replies that these three are measured of; all by default.
+        specificity_choices (`int`, *optional*, defaults to 20): Contexts that each is held against, with its own.
     """
 
     emotion_labels: Sequence[str]
@@ -36,6 +43,9 @@ class Instruments:
     embed: Callable | None = None
     bertscore: BertScore | None = None
     epitome: Epitome | None = None
+    likelihood: Callable | None = None
+    specificity_contexts: int | None = None
+    specificity_choices: int = 20
 
 
 def measure_replies(
@@ -52,8 +62,17 @@ def measure_replies(
     Returns:
         `dict[str, Scores]`: by name; where an emotion scorer made a measure, its name stands in brackets.
     """
-    said, wanted = [reply["text"] for reply in replies], [text_of(row["completion"][0]) for row in rows]
-    labels = [row.get("emotion") for row in rows]
+    said = [reply["text"] for reply in replies]
+    found = {**measure_likeness(rows, said, instruments), **measure_in_context(rows, said, instruments)}
+    if gold is not None:
+        found["perplexity"] = gold
+    found["cut"] = Scores.of_values([reply["cut"] for reply in replies])
+    return found
+
+
+def measure_likeness(rows: list[dict], said: list[str], instruments: Instruments) -> dict[str, Scores]:
+    """What compares replies with those that people gave: in emotion, in meaning, in words."""
+    wanted, labels = [text_of(row["completion"][0]) for row in rows], [row.get("emotion") for row in rows]
     indices = [None if label is None else instruments.emotion_labels.index(label) for label in labels]
     found: dict[str, Scores] = {}
     for name, scorer in instruments.emotion_scorers.items():
@@ -65,12 +84,38 @@ def measure_replies(
         found |= instruments.bertscore(said, wanted)
     if instruments.epitome is not None:
         found |= instruments.epitome([text_of(row["prompt"][-1]) for row in rows], said, wanted)
-    if gold is not None:
-        found["perplexity"] = gold
-    found |= {"bleu": bleu(said, wanted), **rouge(said, wanted), "meteor": meteor(said, wanted)}
-    found |= {"distinct_1": Distinct(said, 1), "distinct_2": Distinct(said, 2), "words": length(said)}
-    found["cut"] = Scores.of_values([reply["cut"] for reply in replies])
-    return found
+    return found | {"bleu": bleu(said, wanted), **rouge(said, wanted), "meteor": meteor(said, wanted)}
+
+
+def measure_in_context(rows: list[dict], said: list[str], instruments: Instruments) -> dict[str, Scores]:
+    """What needs no reply of a person: fit to the speaker's situation, to the context, variety and length."""
+    valences, found = [speaker_valence(row) for row in rows], {}
+    for name, scorer in instruments.emotion_scorers.items():
+        measured = emotional_fit(said, valences, scorer, instruments.emotion_labels)
+        found |= {f"{measure} ({name})": scores for measure, scores in measured.items()}
+    if instruments.embed is not None:
+        found["context_similarity"] = embedding_similarity(
+            said, [text_of(row["prompt"][-1]) for row in rows], instruments.embed
+        )
+    if instruments.likelihood is not None:
+        found |= measure_specificity(rows, said, instruments)
+    return found | {"distinct_1": Distinct(said, 1), "distinct_2": Distinct(said, 2), "words": length(said)}
+
+
+def measure_specificity(rows: list[dict], said: list[str], instruments: Instruments) -> dict[str, Scores]:
+    """[`specificity`] of as many replies as the instruments say, evenly spread; the others do not count."""
+    count = min(instruments.specificity_contexts or len(rows), len(rows))
+    chosen = np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))
+    some = [rows[index] for index in chosen]
+    groups = [str(row.get("conversation", row["id"])) for row in some]
+    measured = specificity(
+        [row["prompt"] for row in some],
+        [said[index] for index in chosen],
+        groups,
+        instruments.likelihood,
+        instruments.specificity_choices,
+    )
+    return {name: scores.spread(chosen, len(rows)) for name, scores in measured.items()}
 
 
 def length_matched(first: list[dict], second: list[dict], tolerance: float = 0.2) -> np.ndarray:

@@ -37,13 +37,18 @@ def emotion_metrics_of_replies(
     Returns:
         `dict[str, Scores]`: `emotional_similarity`, the cosine of both distributions; `emotion_agreement`, the share
         of replies whose likeliest emotion is that of the reference by the same classifier; and, over the references
-        that have a label, `emotion_accuracy`, the share of replies whose likeliest emotion is the label.
+        that have a label, `emotion_accuracy`, the share of replies whose likeliest emotion is the label. Beside the
+        first two, as `NAME_constant`, is the control: the same replies held against one target, the mean distribution
+        and the commonest emotion of all references. A likeness that is not above it tells nothing of the context.
     """
     said, gold = (np.asarray(distributions(list(texts)), dtype=float) for texts in (predictions, references))
     likeliest, labelled = said.argmax(axis=1), np.array([label is not None for label in labels], dtype=float)
     right = [float(index == label) for index, label in zip(likeliest, labels, strict=True)]
+    of_gold = gold.argmax(axis=1)
     result = {
         "emotional_similarity": Scores.of_values(cosine(said, gold)),
-        "emotion_agreement": Scores.of_values(likeliest == gold.argmax(axis=1)),
+        "emotional_similarity_constant": Scores.of_values(cosine(said, gold.mean(axis=0))),
+        "emotion_agreement": Scores.of_values(likeliest == of_gold),
+        "emotion_agreement_constant": Scores.of_values(likeliest == np.bincount(of_gold).argmax()),
     }
     return result | ({"emotion_accuracy": Scores.of_values(right, labelled)} if labelled.any() else {})

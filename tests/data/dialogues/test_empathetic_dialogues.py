@@ -18,6 +18,7 @@ def test_empathetic_dialogues_split_by_dialogue(tmp_path):
     train, dev = (load_empathetic_dialogues(tmp_path, split, dev_share=0.2) for split in ("train", "dev"))
     assert len(train) + len(dev) == 200 and dev
     assert not {item["id"] for item in train} & {item["id"] for item in dev}
+    assert train[0]["situation"] == "joyful"
     assert train[0]["messages"][0] == {"role": "user", "content": "I won", "emotion": "happy"}
     with pytest.raises(ValueError, match="no split 'test'"):
         load_empathetic_dialogues(tmp_path, "test")

@@ -18,6 +18,7 @@ def test_rows_know_their_conversation_and_how_much_came_before(tmp_path):
         ("talk0", 1), ("talk0", 3), ("talk0", 5), ("talk1", 1), ("talk1", 3), ("talk1", 5),
     ]  # fmt: skip
     assert [len(row["prompt"]) for row in corpus_rows(file, more_than=3)] == [5, 5]
+    assert corpus_rows(file)[0]["situation"] is None
     with pytest.raises(ValueError, match="no reply after more than 5 messages"):
         corpus_rows(file, more_than=5)
 

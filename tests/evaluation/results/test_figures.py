@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from helpers import assistant, user
-from transformers_empathav.evaluation.replies.gold_likelihood import perplexity
 from transformers_empathav.evaluation.results.figures import (
     compare_systems,
     differences,
@@ -16,7 +15,7 @@ from transformers_empathav.evaluation.results.figures import (
     rounded,
     write_json,
 )
-from transformers_empathav.measures.bootstrap import Scores
+from transformers_empathav.measures.bootstrap import Scores, perplexity
 from transformers_empathav.measures.replies import Instruments, length_matched, measure_replies
 
 

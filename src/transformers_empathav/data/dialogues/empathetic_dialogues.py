@@ -27,8 +27,8 @@ EMPATHETIC_EMOTIONS = {
 
 def load_empathetic_dialogues(folder: str | os.PathLike, split: str, dev_share: float = 0.05) -> list[dict]:
     r"""
-    EmpatheticDialogues: a csv file for each of its emotions. The first user turn gets that emotion, brought to the
-    seven.
+    EmpatheticDialogues: a csv file for each of its emotions. That emotion is the conversation's `situation` and,
+    brought to the seven, the first user turn's `emotion`.
 
     Args:
         folder (`str` or `os.PathLike`): Holds the csv files.
@@ -52,5 +52,5 @@ def load_empathetic_dialogues(folder: str | os.PathLike, split: str, dev_share: 
             held_out = zlib.crc32(key.encode()) % 1000 < 1000 * dev_share
             if held_out == (split == "dev"):
                 messages[0]["emotion"] = to_seven[path.stem]
-                conversations.append({"id": f"empathetic-{key}", "messages": messages})
+                conversations.append({"id": f"empathetic-{key}", "situation": path.stem, "messages": messages})
     return conversations

@@ -16,7 +16,8 @@ def corpus_rows(name: str, more_than: int = 0) -> list[dict]:
         more_than (`int`, *optional*, defaults to 0): Only replies after more than so many messages.
 
     Returns:
-        `list[dict]`: Rows of [`reply_rows`] with a `conversation`, over which intervals are taken.
+        `list[dict]`: Rows of [`reply_rows`] with a `conversation`, over which intervals are taken, and the
+        `situation` of the speaker where the corpus names one.
 
     Raises:
         `ValueError`: there is no such reply.
@@ -25,7 +26,8 @@ def corpus_rows(name: str, more_than: int = 0) -> list[dict]:
     for conversation in load_corpus(name, "dev"):
         for row in reply_rows([conversation]):
             if len(row["prompt"]) > more_than:
-                rows.append({**row, "conversation": str(conversation["id"])})
+                shared = {"conversation": str(conversation["id"]), "situation": conversation.get("situation")}
+                rows.append({**row, **shared})
     if not rows:
         raise ValueError(f"{name} (dev) has no reply after more than {more_than} messages.")
     return rows

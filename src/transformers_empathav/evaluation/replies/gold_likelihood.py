@@ -7,7 +7,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from ...data.replies import text_of
-from ...measures.bootstrap import Scores, mean
+from ...measures.bootstrap import Scores, perplexity
 from ...modeling.generation_empathav import MEDIA_INPUTS, given_inputs
 from ..content_cache import ContentCache, content_key
 from .systems import System
@@ -36,11 +36,6 @@ class EncodedRow:
     history: list[int]
     other: list[int]
     media: dict[str, torch.Tensor]
-
-
-def perplexity(sums: np.ndarray) -> np.ndarray:
-    """Perplexity of summed nats and token counts `(..., 2)`."""
-    return np.exp(mean(sums))
 
 
 def gold_perplexity(
