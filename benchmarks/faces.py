@@ -78,9 +78,15 @@ def read_emotions(checkpoint, croppers):
         paths = [next(part["path"] for part in message["content"] if "path" in part) for message in items]
         clips = [clip for path in paths for clip in reader.processor.load_clip(path)]
         for name, crop in croppers.items():
-            for streams in ("face", "face and voice"):
+            for streams in ("face", "voice", "face and voice"):
                 shown = [
-                    [replace(clip, frames=crop(clip.frames), audio=clip.audio if "voice" in streams else None)]
+                    [
+                        replace(
+                            clip,
+                            frames=crop(clip.frames) if "face" in streams else None,
+                            audio=clip.audio if "voice" in streams else None,
+                        )
+                    ]
                     for clip in clips
                 ]
                 right = reader.score(shown).argmax(axis=1) == targets

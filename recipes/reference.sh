@@ -54,7 +54,7 @@ stage $base/config.json 1 empathav assemble $base --preset smollm2-135m
 compressor 0_spelling 2 2
 compressor 1_utterances 36 7
 compressor 2_conversations 17 4
-stage runs/extractor/extractor.safetensors 6 $(train extractor extractor_smollm2-135m --corpora ravdess_audio av_clips/faces)
+stage runs/extractor/extractor.safetensors 35 $(train extractor extractor_corpora_smollm2-135m --output_dir runs/extractor --corpora ravdess_audio cremad_audio nemo_audio av_clips/faces fer2013/public_test.parquet --leave_out actor01 actor1001 --absent_behind inf)
 stage runs/parts/extractor.safetensors 0 bash -c "mkdir -p runs/parts && cp runs/compressor_2_conversations/compressor.safetensors runs/extractor/extractor.safetensors runs/parts"
 stage runs/parts/assembled 1 bash -c "empathav assemble $base --trained runs/parts && touch runs/parts/assembled"
 

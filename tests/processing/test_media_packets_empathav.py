@@ -52,7 +52,9 @@ def test_a_file_of_which_too_little_decodes_is_refused(tmp_path, name, options):
 
 def test_the_share_that_must_decode_is_a_quarter(tmp_path):
     data = write_clip(tmp_path / "a.wav", fps=None, audio_codec="pcm_s16le").read_bytes()
-    assert load_clip(data[: int(len(data) * 0.3)], want="audio")[0].end == pytest.approx(0.6, abs=0.05)  # PyAV may lose the last packet
+    assert load_clip(data[: int(len(data) * 0.3)], want="audio")[0].end == pytest.approx(
+        0.6, abs=0.05
+    )  # PyAV may lose the last packet
     with pytest.raises(MediaError, match="0.4 of 2 s can be read, less than the 25%"):
         load_clip(data[: int(len(data) * 0.2)], want="audio")
 

@@ -56,7 +56,7 @@ def pair_dataset(pairs: Sequence[dict]) -> Dataset:
                 for part in content:
                     check_part(part, pair["id"])
             prompt.append({"emotion": None, "speaker": None, **message, "content": content})
-        rows.append({**pair, "prompt": prompt})
+        rows.append({"exchange": None, **pair, "prompt": prompt})
     return Dataset.from_list(rows, features=pair_features(with_clips))
 
 

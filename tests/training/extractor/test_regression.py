@@ -57,3 +57,12 @@ def test_the_loss_is_that_of_torch(rows):
     wanted = torch.nn.functional.cross_entropy(scores, targets, weight=weights, label_smoothing=0.2, reduction="none")
     found = cross_entropy(scores, shares(rows[1]), smoothing=0.2, label_weights=weights)
     assert torch.allclose(found, wanted, atol=1e-6)
+
+
+def test_labels_that_do_not_compete_may_be_a_little_behind_instead(rows):
+    targets, scores = shares(rows[1]), torch.randn(90, 3, generator=torch.Generator().manual_seed(0))
+    competing = torch.ones(90, 3, dtype=torch.bool)
+    competing[torch.tensor(rows[1]) != 2, 2] = False
+    lowered = torch.where(competing, scores, scores - 2.0)
+    assert torch.allclose(cross_entropy(scores, targets, competing, behind=2.0), cross_entropy(lowered, targets))
+    assert torch.equal(cross_entropy(scores, targets, competing, behind=0.0), cross_entropy(scores, targets))

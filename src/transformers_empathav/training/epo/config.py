@@ -8,8 +8,8 @@ from trl import DPOConfig
 
 # Columns that recipes/counter_emotional.py writes for people and for comparisons; nothing reads them in training.
 ANNOTATIONS = (
-    "dialogue", "kind", "emotion", "emotion_by", "rejected_emotion", "emotional_distance", "contextual_similarity",
-    "length_ratio", "candidates",
+    "dialogue", "kind", "exchange", "emotion", "emotion_by", "rejected_emotion", "emotional_distance",
+    "contextual_similarity", "length_ratio", "candidates",
 )  # fmt: skip
 
 

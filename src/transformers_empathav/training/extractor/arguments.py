@@ -151,6 +151,13 @@ class LearningArguments:
             "between. Set class_weights to false with it."
         },
     )
+    absent_behind: float = field(
+        default=float("inf"),
+        metadata={
+            "help": "How far behind, in log-odds, emotions are in training that a clip's corpus does not have: inf "
+            "leaves them out, 0 lets them compete."
+        },
+    )
     listeners: float = field(
         default=0.0, metadata={"help": "Share of the target that goes to what listeners heard; needs ratings."}
     )

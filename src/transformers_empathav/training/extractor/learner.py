@@ -101,12 +101,14 @@ class ExtractorLearner:
             label_smoothing=learning.label_smoothing,
             warmup_epochs=learning.warmup_epochs,
             balance=learning.balance,
+            absent_behind=learning.absent_behind,
         )
         voice = learning.voice_statistics(len(self.module.extractor.audio_mix.logits))
         fit_features(self.module.model, trainer.train_dataset, learning.statistics_gain, voice)
         if learning.linear_start:
             strength, balance = learning.linear_start, learning.balance
-            accuracy = start_as_regression(self.module, trainer.train_dataset, strength, balance)
+            behind = learning.absent_behind
+            accuracy = start_as_regression(self.module, trainer.train_dataset, strength, balance, behind)
             logger.info(f"begins as a regression, accuracy {accuracy}")
         trainer.train(resume_from_checkpoint=resume_from(training))
         if dev is not None:

@@ -17,7 +17,11 @@ QUIET = 0.1  # factor of the Q-Former's output at first: untrained, it would out
 
 @torch.no_grad()
 def start_as_regression(
-    training: EmotionTraining, dataset: EmotionDataset, strength: float, balance: float | None = None
+    training: EmotionTraining,
+    dataset: EmotionDataset,
+    strength: float,
+    balance: float | None = None,
+    behind: float = torch.inf,
 ) -> dict[str, float]:
     r"""
     Fits a logistic regression to the statistics of each stream and writes it into the extractor: its vectors then move
@@ -33,6 +37,7 @@ def start_as_regression(
             number of statistics of a stream, so a face with few statistics counts as much as a voice with many.
         balance (`float`, *optional*):
             Clips weigh as [`balanced_shares`] says for this number. By default emotions weigh alike.
+        behind (`float`, *optional*, defaults to infinity): See [`cross_entropy`].
 
     Returns:
         `dict[str, float]`: by stream, `"audio"` or `"video"`, the share of the fitted windows whose emotion the
@@ -62,7 +67,9 @@ def start_as_regression(
         shares = dataset.shares[rows]
         competing = dataset.competing[rows] & (shares.sum(dim=0) > 0)  # weights of labels that do not occur stay 0
         strength_of_one = strength / inputs.shape[1]
-        found, bias = regression(inputs / size, shares, strength_of_one, weights / weights.mean(), competing)
+        found, bias = regression(
+            inputs / size, shares, strength_of_one, weights / weights.mean(), competing, behind=behind
+        )
         accuracies[stream] = float(((inputs / size @ found + bias).argmax(dim=1) == targets).float().mean())
         weights = found.new_zeros(len(read), found.shape[1])
         weights[read] = found / size

@@ -28,6 +28,8 @@ class EmotionTrainer(PartTrainer):
             Epochs before the language model is asked; until then [`EmotionTraining.word_scores`] are trained.
         balance (`float`, *optional*):
             Draws clips so that corpora, emotions and speakers come alike; see [`balanced_shares`] for the number.
+        absent_behind (`float`, *optional*, defaults to infinity):
+            How far behind, in log-odds, labels are that a clip's corpus does not have; see [`cross_entropy`].
         args, kwargs: As in `transformers.Trainer`; the datasets are [`EmotionDataset`].
 
     A log line names emotions that no clip of the training side shows: they will not be recognised.
@@ -42,10 +44,12 @@ class EmotionTrainer(PartTrainer):
         label_smoothing: float = 0.0,
         warmup_epochs: float = 0.0,
         balance: float | None = None,
+        absent_behind: float = torch.inf,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
         self.label_smoothing, self.warmup_epochs, self.balance = label_smoothing, warmup_epochs, balance
+        self.absent_behind = absent_behind
         labels = self._inner().config.emotion_labels
         targets = self.train_dataset.targets
         if missing := [label for index, label in enumerate(labels) if index not in targets]:
@@ -71,7 +75,9 @@ class EmotionTrainer(PartTrainer):
         training.through_language_model = (self.state.epoch or 0.0) >= self.warmup_epochs
         scores = model(**inputs)
         weights = None if self.weights is None else self.weights.to(scores.device)
-        losses = cross_entropy(scores, inputs["targets"], inputs["competing"], self.label_smoothing, weights)
+        losses = cross_entropy(
+            scores, inputs["targets"], inputs["competing"], self.label_smoothing, weights, self.absent_behind
+        )
         loss = mean_over_update(self, losses, num_items_in_batch)
         return (loss, {"scores": scores}) if return_outputs else loss
 
