@@ -84,8 +84,7 @@ def clips(processor):
             path = next(part["path"] for part in message["content"] if "path" in part)
             windows = processor.load_clip(path, kind="any")
             if kind == "voice, no face":
-                frames = processor._cropper(scene(random)) if processor._cropper else scene(random)
-                windows = [replace(window, frames=frames, face=False) for window in windows]
+                windows = [replace(window, frames=scene(random), face=False) for window in windows]
             else:
                 windows = [replace(window, audio=np.zeros_like(window.audio)) for window in windows]
             found[kind].append((windows, message["emotion"]))

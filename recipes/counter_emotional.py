@@ -212,8 +212,9 @@ def build(script: Script, rows: list[dict], pool: list[dict], replies: dict | No
     seed, writer = script.pairs.seed, script.writer.settings(script.sampling)
     embedder = SentenceEmbedder(script.scores.embedder)
     texts = texts_to_score(rows, pool, replies) if set(script.pairs.kinds) - set(JOINED) else []
-    scorer = script.scores.emotion_scorer(script.scores.scorer)
-    if exchange is not None:
+    if exchange is None:
+        scorer = script.scores.emotion_scorer(script.scores.scorer)
+    else:
         taking_part, joined, lost = exchange
         texts += [row["right"] for row in taking_part] + [reply["text"] for (reply,) in joined.values()]
         scorer = kept_scorer(script, script.scores.scorer, ContentCache(Path(script.pairs.output_dir, "scores.jsonl")))

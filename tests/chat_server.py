@@ -4,7 +4,9 @@ import json
 import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from local_http import serving
 
 
 def reply_of(body: dict) -> str:
@@ -55,15 +57,5 @@ def chat_server(answer=None, delay: float = 0.0):
         def log_message(self, *arguments):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.lock, server.bodies, server.times, server.keys, server.now, server.most = threading.Lock(), [], [], [], 0, 0
-    server.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(Handler, lock=threading.Lock(), bodies=[], times=[], keys=[], now=0, most=0) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

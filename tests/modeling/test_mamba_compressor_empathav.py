@@ -78,6 +78,18 @@ def test_without_a_carried_state_an_utterance_is_kept_as_if_it_were_alone(any_mo
     assert empty != any_model.config.carry_state
 
 
+def test_a_memory_of_a_carried_state_is_gone_on_with_from_an_empty_one(any_model, processor):
+    model = any_model
+    if model.config.carry_state:
+        pytest.skip("its state is carried")
+    model.config.carry_state = True
+    before = model.compress(**processor.encode_history(TURNS[:2]))
+    model.config.carry_state = False
+    after = model.compress(**processor.encode_history(TURNS[2:3]), memory=before)
+    alone = model.compress(**processor.encode_history(TURNS[2:3]))
+    assert before.state.ssm.any() and relative_error(after.vectors[:, 4:], alone.vectors) < 1e-5
+
+
 def test_a_memory_stays_as_it_is_when_it_is_continued(any_model, processor):
     first = any_model.compress(**processor.encode_history(TURNS[:2]))
     before = first.vectors.clone(), first.state.ssm.clone()

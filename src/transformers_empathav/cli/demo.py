@@ -23,7 +23,7 @@ def demo(
 
     paths, screen, assembly = save_demo_clips(clips), Screen(), read_assembly(checkpoint)
     responder = Responder(checkpoint)
-    screen.heading(f"Clips of CREMA-D ({LICENSE}), recorded with one sentence in six acted emotions")
+    screen.heading(f"CREMA-D: one sentence in six acted emotions ({LICENSE})")
     if "extractor.safetensors" not in assembly.get("trained", ()):
         screen.note(
             "The emotion extractor of this checkpoint is not trained yet: the bars are what the language model "

@@ -133,7 +133,8 @@ class MambaCompressor(PreTrainedModel):
         hidden_states = hidden_states + sinusoids(places.position, weight.shape[0]).to(hidden_states.dtype)
         readouts = self.readouts((count - 1) % per_utterance).to(hidden_states.dtype)
         hidden_states = torch.where(readout_mask[..., None], readouts, hidden_states)
-        read = self.state_space if self.config.carry_state else partial(read_apart, self.state_space, ends)
+        begun = memory.unfinished[:, 0] > 0
+        read = self.state_space if self.config.carry_state else partial(read_apart, self.state_space, ends, begun)
         hidden_states, state = read(hidden_states, attention_mask=attention_mask, state=memory.state)
         vectors = self.embedding_projection(hidden_states[readout_mask])
         roles = places.role[readout_mask]

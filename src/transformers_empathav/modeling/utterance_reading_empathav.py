@@ -8,6 +8,7 @@ from .state_space_empathav import StateSpaceStack, StateSpaceState
 def read_apart(
     stack: StateSpaceStack,
     ends: torch.Tensor,
+    begun: torch.Tensor,
     inputs_embeds: torch.Tensor,
     attention_mask: torch.Tensor,
     state: StateSpaceState,
@@ -18,9 +19,10 @@ def read_apart(
     Args:
         stack ([`StateSpaceStack`]): Reads utterances of about the same length as one batch.
         ends (`torch.Tensor` of shape `(batch, tokens)`): True at the last token of an utterance.
+        begun (`torch.Tensor` of shape `(batch,)`): True where an earlier call began the first utterance of the row.
         inputs_embeds (`torch.Tensor` of shape `(batch, tokens, hidden_size)`): The vectors to read.
         attention_mask (`torch.Tensor` of shape `(batch, tokens)`): Ones, then zeros (right padding).
-        state ([`StateSpaceState`]): Of each row, for an utterance that an earlier call began; empty for others.
+        state ([`StateSpaceState`]): Of each row, read where `begun` is true.
 
     Returns:
         `tuple(torch.Tensor, StateSpaceState)`: hidden states in the shape of `inputs_embeds`, zeros at padding, and
@@ -33,7 +35,7 @@ def read_apart(
     _, utterance, lengths = torch.unique_consecutive(keys, return_inverse=True, return_counts=True)
     begins = lengths.cumsum(dim=0) - lengths
     place = torch.arange(len(row), device=device) - begins[utterance]
-    goes_on = (number[real][begins] == 0).nonzero()[:, 0]  # utterances that begin a row, perhaps before this call
+    goes_on = ((number[real][begins] == 0) & begun[row[begins]]).nonzero()[:, 0]
     states = replaced(stack.empty_state(len(lengths), device), goes_on, state.select(row[begins[goes_on]]))
 
     flat, read = inputs_embeds[real], inputs_embeds.new_zeros(int(real.sum()), inputs_embeds.shape[-1])
