@@ -47,6 +47,10 @@ class LessonArguments:
     )
     utterances: int = field(default=1, metadata={"help": "Messages in a window, at most: 1 for single utterances."})
     max_tokens: int = field(default=64, metadata={"help": "Longest message, in tokens."})
+    joined: float = field(
+        default=0.0,
+        metadata={"help": "Share of messages that become a part of the one before, so that some are long."},
+    )
     emotions: float = field(default=0.0, metadata={"help": "Share of emotions of messages that are read, as in use."})
     frames: float = field(
         default=0.0, metadata={"help": "Share of windows read in another frame than that of recall."}
@@ -69,7 +73,7 @@ def main(loaded: ModelArguments, lesson: LessonArguments, training: TrainingArgu
         [conversation for name in corpora for conversation in load_corpus(name, split)]
         for corpora, split in ((lesson.corpora, "train"), (evaluated_corpora, "dev"))
     )
-    trained = windows(trained, lesson.utterances, seed=training.seed, vary=True)
+    trained = windows(trained, lesson.utterances, seed=training.seed, vary=True, joined=lesson.joined)
     held_out = windows(held_out, lesson.utterances)[: lesson.eval_windows]
     if not trained:
         raise ValueError(f"{', '.join(lesson.corpora)} (train) has no message with words: there is nothing to learn.")

@@ -6,14 +6,17 @@ Response tuning: an adapter (LoRA) on the language model learns to write the rep
 
     accelerate launch recipes/sft.py --config recipes/configs/sft_tiny.yaml
     accelerate launch recipes/sft.py --config recipes/configs/sft_smollm2-135m.yaml
+    accelerate launch recipes/sft.py --config recipes/configs/sft_smollm2-135m_mixed.yaml
     accelerate launch recipes/sft.py --config recipes/configs/sft_tags_smollm2-135m.yaml
 
 The first needs nothing: it makes a tiny random checkpoint, clips and replies of its own. The last trains a writer of
 replies on demand: the prompt ends with the emotion that the reply shall have, in brackets. A person labelled MELD's
 replies; others are left out, or with `--tag_scorer` a classifier names their emotion, so that the writer learns to
 write as the people of that corpus do. Corpora are `meld`, `empathetic_dialogues` and `esconv` in the folder that
-EMPATHAV_DATA names; `earlier_turns`, questions about what was said before, made out of the latter two; `danger`, our
-own replies to people in danger; or your own JSON lines, which docs/tutorial.md has from end to end. Interrupted, the
+EMPATHAV_DATA names; `earlier_turns` and `word_for_word`, questions about what was said before, made out of the latter
+two; `danger`, our own replies to people in danger; `voiced`, our own replies to news of which a clip alone tells
+whether it is good; or your own JSON lines, which docs/tutorial.md has from end to end. The third command takes of each
+corpus a share, and of a part of the rows the older messages from the memory alone. Interrupted, the
 same command with `--resume_from_checkpoint true` goes on where the last checkpoint was written.
 """
 

@@ -216,6 +216,10 @@ def test_the_newest_messages_may_be_more_or_fewer(processor):
     batch = ConversationCollator(processor, recent_turns=1)([row])
     assert batch["modalities"].tolist() == [0, 0, 4]
     assert "history_input_ids" not in ConversationCollator(processor, recent_turns=9)([row])
+    own = ConversationCollator(processor, recent_turns=9)([{**row, "recent_turns": 1}])
+    assert all(torch.equal(own[name], batch[name]) for name in batch)
+    with pytest.raises(ValueError, match="recent_turns is 0: give a whole number of at least 1"):
+        ConversationCollator(processor)([{**row, "recent_turns": 0}])
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

@@ -19,7 +19,7 @@ def reply_rows(conversations: list[dict], max_turns: int | None = None, min_word
         `list[dict]`: Rows with `id`, `prompt` (messages, the last one a user's), `completion` (one assistant message)
         and `emotion` (of the reply, `None` where nobody labelled it). A conversation of [`earlier_turns`] gives its
         last reply alone, with `fact_turn`, the index in the prompt of the message that it rests on; none where the
-        prompt is cut behind that.
+        prompt is cut behind that. `recent_turns` and `voiced` of a conversation are those of its rows.
     """
     rows = []
     for conversation in conversations:
@@ -30,11 +30,11 @@ def reply_rows(conversations: list[dict], max_turns: int | None = None, min_word
             if len(text_of(message).split()) < min_words:
                 continue
             start = 0 if max_turns is None else max(index - max_turns, 0)
-            fact = {}
+            fact = {name: conversation[name] for name in ("recent_turns", "voiced") if name in conversation}
             if "fact_turn" in conversation:
                 if index < len(messages) - 1 or conversation["fact_turn"] < start:
                     continue
-                fact = {"fact_turn": conversation["fact_turn"] - start}
+                fact |= {"fact_turn": conversation["fact_turn"] - start}
             rows.append(
                 {
                     "id": f"{conversation['id']}-{index}",

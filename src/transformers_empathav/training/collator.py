@@ -12,7 +12,7 @@ from ..processing.messages_empathav import parse_part
 from ..processing.processing_empathav import EmpathAVProcessor
 from .clip_features import ClipFeatures, stack_features
 from .feature_cache import FeatureCache
-from .row_checks import check_columns, check_messages, name_of, naming, number
+from .row_checks import RECENT_TURNS, check_columns, check_messages, name_of, naming, number
 
 
 logger = logging.get_logger(__name__)
@@ -38,7 +38,9 @@ class ConversationCollator:
         cache ([`FeatureCache`], *optional*): Gives frozen features of clips, which are decoded otherwise.
         max_length (`int`, *optional*): Positions of prompt and reply together, at most as many as the language model
             has.
-        recent_turns (`int`, *optional*): Messages that stay verbatim; the processor's own number by default.
+        recent_turns (`int`, *optional*):
+            Messages that stay verbatim; the processor's own number by default. A row with `recent_turns` of its own is
+            written by that.
         numbers (`tuple[str]`): Further columns of numbers, which the batch has as tensors `(rows,)`.
         ignored_columns (`tuple[str]`): Columns that nothing reads. Any other column that nothing reads is an error.
         pad_to_multiple_of (`int`, *optional*): The length of a batch is padded to a multiple of it.
@@ -96,14 +98,15 @@ class ConversationCollator:
                     f"The reply takes {self._longest - room} tokens and max_length is {self._longest}: raise it, or "
                     "leave the row out."
                 )
-            messages, windows = self._with_windows(row["prompt"])
+            recent_turns = self._recent_turns(row)
+            messages, windows = self._with_windows(row["prompt"], recent_turns)
             inputs = self.processor.apply_chat_template(
                 messages,
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=True,
                 return_tensors=None,
-                recent_turns=self.recent_turns,
+                recent_turns=recent_turns,
                 max_length=room,
             )
             prompt = inputs["input_ids"][0]
@@ -187,12 +190,19 @@ class ConversationCollator:
             ids = ids[: len(ids) - ids[::-1].index(tokenizer.eos_token_id)]
         return ids
 
-    def _with_windows(self, messages: list[dict]) -> tuple[list[dict], list[Clip | ClipFeatures]]:
+    def _recent_turns(self, row: dict) -> int:
+        """How many newest messages of a row stay verbatim: its own number, the collator's, or the processor's."""
+        given = self.processor.recent_turns if self.recent_turns is None else self.recent_turns
+        own = row.get(RECENT_TURNS)
+        if own is not None and (not isinstance(own, int) or own < 1):
+            raise ValueError(f"{RECENT_TURNS} is {own!r}: give a whole number of at least 1, or leave it out.")
+        return given if own is None else own
+
+    def _with_windows(self, messages: list[dict], recent: int) -> tuple[list[dict], list[Clip | ClipFeatures]]:
         """
         The messages with an empty window in place of each window of a clip, and the real windows. The processor writes
         as many placeholders for empty windows and decodes nothing.
         """
-        recent = self.processor.recent_turns if self.recent_turns is None else self.recent_turns
         older = max(len(messages) - recent, 0)
         found, marked = [], messages[:older]
         for message in messages[older:]:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from ..processing.messages_empathav import MESSAGE_KEYS, unread_keys
 
 
+RECENT_TURNS = "recent_turns"  # how many newest messages of a row stay verbatim, where it says so itself
 MEDIA_COLUMNS = ("audio", "audios", "video", "videos", "image", "images")
 
 
@@ -22,7 +23,7 @@ def check_columns(names, replies: tuple[str, ...], numbers: tuple[str, ...] = ()
             f"The column {', '.join(map(repr, missing))} is missing: there are {', '.join(names)}. Add it"
             + (", or leave out the option that reads it." if set(missing) <= set(numbers) else ".")
         )
-    unread = [name for name in names if name not in (*needed, "id", *ignored)]
+    unread = [name for name in names if name not in (*needed, "id", RECENT_TURNS, *ignored)]
     if media := [name for name in unread if name in MEDIA_COLUMNS]:
         raise ValueError(
             f"The column {', '.join(map(repr, media))} would never reach the model: put each clip into the content of "

@@ -1,10 +1,12 @@
 """Which replies are trained on, and the emotion in their prompts: a person's label, else a classifier's."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
 from transformers_empathav.training.replies.rows import ReplyArguments, training_rows
 
 
@@ -57,3 +59,42 @@ def test_what_leaves_nothing_or_would_be_ignored_is_refused(talks, tmp_path):
         training_rows(ReplyArguments(emotion_tags=True), [talks], "train")
     with pytest.raises(ValueError, match="set emotion_tags, or leave it out"):
         ReplyArguments(tag_scorer="any")
+
+
+def test_corpora_are_shared_out_and_a_small_one_repeats(talks, tmp_path):
+    other = tmp_path / "other.jsonl"
+    lines = [{"id": f"o{number}", "messages": TALK[2:]} for number in range(50)]
+    other.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    arguments = ReplyArguments(corpora=[talks, str(other)], train_rows=40, shares=[3.0, 1.0])
+    rows = training_rows(arguments, arguments.corpora, "train", arguments.train_rows)
+    assert [row["id"][:4] == "talk" for row in rows] == [True] * 30 + [False] * 10
+    counts = [sum(row["id"] == name for row in rows) for name in ("talk-1", "talk-3")]
+    assert abs(counts[0] - counts[1]) <= 2 and len({row["id"] for row in rows[30:]}) == 10
+    for wrong in ({"shares": [1.0, 1.0]}, {"shares": [1.0], "train_rows": 4}):
+        with pytest.raises(ValueError, match="give one for each corpus"):
+            ReplyArguments(corpora=[talks, str(other)], **wrong)
+
+
+def test_a_share_of_rows_is_remembered_alone(talks):
+    rows = training_rows(ReplyArguments(memory_only=1.0), [talks], "train")
+    assert all(row["recent_turns"] == 1 for row in rows)
+    assert not any("recent_turns" in row for row in training_rows(ReplyArguments(), [talks], "train"))
+
+
+def test_labelled_messages_get_clips_of_their_emotion(tmp_path):
+    clips = tmp_path / "clips.jsonl"
+    part = [{"type": "audio", "path": str(tmp_path / f"{label}.wav")} for label in EMOTION_LABELS]
+    for source in part:
+        Path(source["path"]).touch()
+    clips.write_text(
+        "".join(
+            json.dumps({"id": label, "messages": [{"role": "user", "emotion": label, "content": [one]}]}) + "\n"
+            for label, one in zip(EMOTION_LABELS, part)
+        )
+    )
+    arguments = ReplyArguments(corpora=["voiced"], clips=[str(clips)], clip_share=0.0)
+    for row in training_rows(arguments, ["voiced"], "train"):
+        clip, words = row["prompt"][-1]["content"]
+        assert Path(clip["path"]).stem == row["prompt"][-1]["emotion"] and words["type"] == "text"
+    with pytest.raises(ValueError, match="name corpora under clips"):
+        ReplyArguments(corpora=["voiced"])

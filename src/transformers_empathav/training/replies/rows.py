@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...data.clips.corpus import load_clip_corpus
 from ...data.dialogues.corpus import load_corpus
 from ...data.replies import bracketed, reply_rows, text_of
 from ...modeling.configuration_empathav import EMOTION_LABELS
@@ -37,8 +38,29 @@ class ReplyArguments:
         default=None, metadata={"help": "Classifier (see emotion_scorer.py) that names it where no person did."}
     )
     train_rows: int | None = field(default=None, metadata={"help": "Rows to train on, drawn at random; all else."})
+    shares: list[float] = field(
+        default_factory=list,
+        metadata={"help": "Share of train_rows of each corpus; a small corpus is repeated. As they come by default."},
+    )
+    memory_only: float = field(
+        default=0.0, metadata={"help": "Share of rows of which all but the newest message is in the memory alone."}
+    )
+    clips: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Clip corpora: a last user message with an emotion is given a clip of it (synthetic)."},
+    )
+    clip_share: float = field(
+        default=0.3, metadata={"help": "Share of the rows with such an emotion that get a clip; all of `voiced` do."}
+    )
 
     def __post_init__(self):
+        if self.shares and (self.train_rows is None or len(self.shares) != len(self.corpora)):
+            raise ValueError(
+                f"shares has {len(self.shares)} numbers for {len(self.corpora)} corpora and train_rows is "
+                f"{self.train_rows}: give one for each corpus, and the rows to share out as train_rows."
+            )
+        if "voiced" in self.corpora and not self.clips:
+            raise ValueError("The corpus voiced is words that only a clip makes plain: name corpora under clips.")
         if self.tag_scorer is not None and not self.emotion_tags:
             raise ValueError(
                 "tag_scorer names the emotion that emotion_tags writes into the prompt: set emotion_tags, or leave it "
@@ -55,7 +77,7 @@ def training_rows(
     classify: Callable[[list[str]], np.ndarray] | None = None,
 ) -> list[dict]:
     r"""
-    Prompts and replies of corpora, `{"id", "prompt", "completion"}`.
+    Prompts and replies of corpora, `{"id", "prompt", "completion"}`, some with `recent_turns` of their own.
 
     Args:
         corpora (`list[str]`): Names or files, as `load_corpus` takes them.
@@ -68,22 +90,65 @@ def training_rows(
     Raises:
         `ValueError`: no reply is left to train on; of `dev` there may be none.
     """
-    rows = reply_rows(
-        [item for name in corpora for item in load_corpus(name, split)], arguments.max_turns, arguments.min_words
-    )
+    by_corpus = [reply_rows(load_corpus(name, split), arguments.max_turns, arguments.min_words) for name in corpora]
     if arguments.emotion_tags and classify is None:
-        rows = [row for row in rows if row["emotion"] is not None]
-    if not rows and split == "train":
+        by_corpus = [[row for row in rows if row["emotion"] is not None] for rows in by_corpus]
+    if not any(by_corpus) and split == "train":
         raise ValueError(
             f"{', '.join(corpora)} ({split}) has no reply to train on: give conversations in which an assistant "
             "answers a user" + (", with the emotion of the reply, or a tag_scorer." if arguments.emotion_tags else ".")
         )
-    if most is not None:
-        rows = random.Random(seed).sample(rows, min(most, len(rows)))
+    draw = random.Random(seed)
+    rows = shared_out(by_corpus, arguments.shares if split == "train" else [], most, draw)
     if arguments.emotion_tags:
         emotions = emotions_of(rows, classify)
         rows = [{**row, "prompt": bracketed(row["prompt"], emotion)} for row, emotion in zip(rows, emotions)]
-    return [{name: row[name] for name in ("id", "prompt", "completion")} for row in rows]
+    rows = [{**row, "recent_turns": 1} if draw.random() < arguments.memory_only else row for row in rows]
+    if arguments.clips:
+        rows = with_clips(rows, arguments.clips, arguments.clip_share, draw)
+    return [
+        {name: row[name] for name in ("id", "prompt", "completion", "recent_turns") if name in row} for row in rows
+    ]
+
+
+def shared_out(by_corpus: list[list[dict]], shares: list[float], most: int | None, draw: random.Random) -> list[dict]:
+    """At most `most` rows, drawn from all corpora as they come, or by the share of each; then a small one repeats."""
+    if not shares:
+        rows = [row for rows in by_corpus for row in rows]
+        return rows if most is None else draw.sample(rows, min(most, len(rows)))
+    drawn = []
+    for rows, share in zip(by_corpus, shares):
+        wanted = round(most * share / sum(shares))
+        times, rest = divmod(wanted, len(rows)) if rows else (0, 0)
+        drawn += [*(rows * times), *draw.sample(rows, rest)]
+    return drawn
+
+
+def with_clips(rows: list[dict], corpora: list[str], share: float, draw: random.Random) -> list[dict]:
+    """
+    The rows, some with a clip in the last user message that was acted in the emotion of its label. Another person says
+    other words in it, so these rows are synthetic. Rows of `voiced` all get one.
+
+    Raises:
+        `ValueError`: there is no clip of an emotion that a row of `voiced` needs.
+    """
+    by_emotion: dict[str, list[dict]] = {}
+    for clip in (clip for name in corpora for clip in load_clip_corpus(name)):
+        by_emotion.setdefault(clip["messages"][-1]["emotion"], []).append(clip["messages"][-1]["content"][0])
+    paired = []
+    for row in rows:
+        message = row["prompt"][-1]
+        emotion, voiced = message.get("emotion"), row.get("voiced", False)
+        if voiced and emotion not in by_emotion:
+            raise ValueError(
+                f"No clip of {', '.join(corpora)} is {emotion}, which {row['id']} needs: name more corpora."
+            )
+        if voiced or (emotion in by_emotion and draw.random() < share):
+            said = {"type": "text", "text": text_of(message)}
+            message = {**message, "content": [draw.choice(by_emotion[emotion]), said]}
+            row = {**row, "prompt": [*row["prompt"][:-1], message]}
+        paired.append(row)
+    return paired
 
 
 def emotions_of(rows: list[dict], classify: Callable[[list[str]], np.ndarray] | None) -> list[str]:
