@@ -49,6 +49,15 @@ def test_a_cached_clip_is_the_uncached_one(model, processor, clip, tmp_path):
     assert equal(first, again) and equal(first, direct) and count(tmp_path / "features") == 1
 
 
+def test_entries_are_found_whatever_the_dtype_of_the_language_model(model, processor, tmp_path):
+    model.save_pretrained(tmp_path / "saved")
+    names = {
+        cache_of(type(model).from_pretrained(tmp_path / "saved", dtype=dtype), processor).fingerprint
+        for dtype in (torch.float32, torch.bfloat16, torch.float16)
+    }
+    assert len(names) == 1
+
+
 def test_cached_and_uncached_give_the_loss_of_the_encoders_inputs(model, processor, clip, tmp_path):
     """To 1e-5 with and without a folder, and to the rounding of the features through the model's own path."""
     training = EmotionTraining(model).eval()

@@ -205,7 +205,10 @@ class FeatureCache:
             "num_frames": processor.num_frames,
             "window_seconds": processor.window_seconds,
             "face_cascade": processor.face_cascade,
-            "towers": [extractor.audio_tower.config.to_dict(), extractor.vision_tower.config.to_dict()],
+            "towers": [
+                {**tower.config.to_dict(), "dtype": str(tower.dtype).removeprefix("torch.")}  # it may say the model's
+                for tower in (extractor.audio_tower, extractor.vision_tower)
+            ],
         }
         if not extractor.config.pad_audio:  # entries of whole windows keep their names
             settings["pad_audio"] = [QUIET, SMOOTH, MARGIN]
@@ -213,6 +216,8 @@ class FeatureCache:
         for tower in (extractor.audio_tower, extractor.vision_tower):
             for name, tensor in tower.state_dict().items():
                 key.update(name.encode())
+                if name.endswith("num_batches_tracked"):  # loading in half precision makes a float of this count
+                    tensor = tensor.long()
                 key.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         return key.hexdigest()
 
