@@ -1,0 +1,72 @@
+r"""
+What systems answer in thirty conversations of our own writing, side by side and unedited.
+
+    python benchmarks/samples.py --systems bare=build/smollm2-135m tuned=build/smollm2-135m-tuned \
+        --write docs/samples.md
+
+The user's lines are fixed (`benchmarks/conversations.jsonl`); each system sees its own replies before. Replies are
+greedy, so a second run writes the same. The last line is one line of JSON.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from transformers_empathav.chat.conversation import Conversation
+from transformers_empathav.chat.responder import Responder
+
+
+CONVERSATIONS = Path(__file__).with_name("conversations.jsonl")
+TITLE = """# Samples
+
+Thirty conversations of our own writing, three lines of the user each. Every system answers by itself, greedily, and
+sees its own replies before. Nothing is edited or left out: `python benchmarks/samples.py`. These are not rated; read
+them and judge for yourself. Where the user speaks of danger, the chat shows help lines beside any of these replies.
+"""
+
+
+def replies(responder: Responder, says: list[str]) -> list[str]:
+    """What is answered to the lines of one conversation."""
+    conversation = Conversation(responder)
+    return [conversation.say(line, max_new_tokens=48).response for line in says]
+
+
+def page(conversations: list[dict], answers: dict[str, list[list[str]]], described: dict[str, str]) -> str:
+    """The page: a table for each conversation, a row for each line of the user."""
+    parts = [TITLE, "\n".join(f"- **{name}**: {text}" for name, text in described.items())]
+    about = None
+    for number, conversation in enumerate(conversations):
+        if conversation["about"] != about:
+            about = conversation["about"]
+            parts.append(f"## {about.capitalize()}")
+        rows = ["| user | " + " | ".join(answers) + " |", "| --- |" + " --- |" * len(answers)]
+        for turn, line in enumerate(conversation["says"]):
+            cells = [line, *(found[number][turn] for found in answers.values())]
+            rows.append("| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |")
+        parts.append("\n".join(rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--systems", nargs="+", required=True, help="name=checkpoint or name=adapter.")
+    parser.add_argument("--about", nargs="*", default=[], help="What a system is, name=words, for the page.")
+    parser.add_argument("--write", help="Page to write.")
+    options = parser.parse_args()
+    conversations = [json.loads(line) for line in CONVERSATIONS.read_text(encoding="utf-8").splitlines()]
+    answers = {}
+    for name, checkpoint in (pair.split("=", 1) for pair in options.systems):
+        responder = Responder(checkpoint)
+        answers[name] = [replies(responder, conversation["says"]) for conversation in conversations]
+        for conversation, found in zip(conversations, answers[name]):
+            for line, reply in zip(conversation["says"], found):
+                print(f"{name} | {line} | {reply}", flush=True)
+    described = dict(pair.split("=", 1) for pair in options.about)
+    if options.write:
+        Path(options.write).write_text(page(conversations, answers, described), encoding="utf-8")
+    words = {name: [len(reply.split()) for found in some for reply in found] for name, some in answers.items()}
+    print(json.dumps({"words_per_reply": {name: round(sum(all_) / len(all_), 1) for name, all_ in words.items()}}))
+
+
+if __name__ == "__main__":
+    main()
