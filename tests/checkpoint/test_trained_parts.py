@@ -106,19 +106,23 @@ def test_a_part_that_does_not_fit_names_what_differs(pair, tmp_path):
 
 def test_an_extractor_brings_its_settings_along_and_older_files_the_defaults(pair, processor, tmp_path):
     model, other = pair
-    model.config.emotion_temperature, model.config.pad_audio = 1.7, False
+
+    def settings(one):
+        return one.config.emotion_temperature, one.config.emotion_threshold, one.config.pad_audio
+
+    model.config.emotion_temperature, model.config.emotion_threshold, model.config.pad_audio = 1.7, 0.8, False
     save_part(model, "extractor", tmp_path / "extractor.safetensors")
     load_part(other, "extractor", tmp_path / "extractor.safetensors")
-    assert (other.config.emotion_temperature, other.config.pad_audio) == (1.7, False)
+    assert settings(other) == (1.7, 0.8, False)
     assert other.model.extractor.config.pad_audio is False
     again = (tmp_path / "extractor.safetensors").read_bytes()
     save_part(other, "extractor", tmp_path / "extractor.safetensors")
     assert (tmp_path / "extractor.safetensors").read_bytes() == again
     save_file(load_file(tmp_path / "extractor.safetensors"), tmp_path / "older.safetensors")
     load_part(other, "extractor", tmp_path / "older.safetensors")
-    assert (other.config.emotion_temperature, other.config.pad_audio) == (1.0, True)
+    assert settings(other) == (1.0, 0.5, True)
     renew_part(model, "extractor", processor.tokenizer)
-    assert (model.config.emotion_temperature, model.config.pad_audio) == (1.0, True)
+    assert settings(model) == (1.0, 0.5, True)
 
 
 def test_a_compressor_brings_along_whether_its_state_is_carried(pair, tmp_path):

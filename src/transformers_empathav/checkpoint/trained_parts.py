@@ -22,7 +22,7 @@ ANCHOR_TEXT = ","
 # What the configuration has to say for a trained part, and its defaults. It stands beside the weights.
 PART_SETTINGS = {
     "compressor": {"carry_state": True},
-    "extractor": {"emotion_temperature": 1.0, "pad_audio": True},
+    "extractor": {"emotion_temperature": 1.0, "emotion_threshold": 0.5, "pad_audio": True},
 }
 
 

@@ -1,9 +1,9 @@
-"""The temperature of probabilities: found again where it is known, and not moved by clips that weigh nothing."""
+"""Temperature and threshold of probabilities: found where they are known, not moved by clips that weigh nothing."""
 
 import numpy as np
 import pytest
 
-from transformers_empathav.training.extractor.temperature import best_temperature
+from transformers_empathav.training.extractor.temperature import best_temperature, best_threshold, tempered
 
 
 def drawn(temperature, rows=4000):
@@ -29,3 +29,26 @@ def test_clips_count_by_their_weight():
 
 def test_what_was_impossible_and_right_does_not_break_it():
     assert 0.1 <= best_temperature(np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 1.0]])) <= 10
+
+
+def test_from_the_threshold_on_few_are_wrong_and_no_lower_one_will_do():
+    targets, scores = drawn(1.0)
+    found = best_threshold(targets, scores)
+    wrong = [
+        np.mean(scores.argmax(axis=1)[at] != targets[at])
+        for at in (scores.max(1) >= found - 0.01 * np.arange(2)[:, None])
+    ]
+    assert 0.5 < found < 0.95 and wrong[0] <= 0.1 < wrong[1]
+    assert best_threshold(targets, scores, wrong=1.0) == 0.5 and best_threshold(targets, scores, wrong=-1.0) == 0.95
+    assert best_threshold(targets, scores, wrong=0.05) > found
+
+
+def test_what_weighs_nothing_does_not_raise_the_threshold():
+    targets, scores = drawn(1.0)
+    right = scores.argmax(axis=1) == targets
+    assert best_threshold(targets, scores, right.astype(float)) == 0.5
+
+
+def test_a_temperature_of_one_changes_nothing_and_a_high_one_levels():
+    _, scores = drawn(1.0, 50)
+    assert np.allclose(tempered(scores, 1.0), scores) and np.allclose(tempered(scores, 1e6), 0.25, atol=1e-4)

@@ -20,7 +20,7 @@ from .dataset import EmotionCollator, EmotionDataset, fit_features
 from .label_words import find_words
 from .linear_start import start_as_regression
 from .objective import EmotionTraining
-from .temperature import best_temperature
+from .temperature import best_temperature, best_threshold, tempered
 from .trainer import EmotionTrainer
 
 
@@ -60,7 +60,7 @@ class ExtractorLearner:
         Args:
             arguments ([`ExtractorArguments`]):
                 How it learns. `dev_groups` of the speakers are held out, to stop early and to find the temperature of
-                the probabilities, which goes into the configuration.
+                the probabilities and from which one on a reading is sure; both go into the configuration.
             items (`list[dict]`): The training side.
 
         Returns:
@@ -71,7 +71,7 @@ class ExtractorLearner:
         set_seed(training.seed)
         self.module.extractor.load_state_dict(self.start_weights, strict=False)
         config = self.module.model.config
-        config.emotion_temperature = 1.0
+        config.emotion_temperature, config.emotion_threshold = 1.0, 0.5
         self.module.modality_dropout, self.module.time_masking = learning.modality_dropout, learning.time_masking
         self.module.set_feature_dropout(learning.feature_dropout)
         if held_out.dev_groups:
@@ -112,9 +112,12 @@ class ExtractorLearner:
             logger.info(f"begins as a regression, accuracy {accuracy}")
         trainer.train(resume_from_checkpoint=resume_from(training))
         if dev is not None:
-            alike = balanced_shares(dev.items).numpy()
-            config.emotion_temperature = best_temperature(np.array(dev.targets), trainer.scores(dev), alike)
-            logger.info(f"temperature {config.emotion_temperature:.2f}, by {len(dev)} clips of held-out speakers")
+            alike, targets = balanced_shares(dev.items).numpy(), np.array(dev.targets)
+            scores = trainer.scores(dev)
+            config.emotion_temperature = best_temperature(targets, scores, alike)
+            config.emotion_threshold = best_threshold(targets, tempered(scores, config.emotion_temperature), alike)
+            found = f"temperature {config.emotion_temperature:.2f}, sure from {config.emotion_threshold:.2f} on"
+            logger.info(f"{found}, by {len(dev)} clips of held-out speakers")
         return trainer
 
     def save(self, output_dir: str, dtype: torch.dtype | None = None):
