@@ -3,16 +3,19 @@
 # ///
 """
 Trains the MambaCompressor by reconstruction: the language model is frozen and has to write the conversation from its
-vectors. Three stages, each beginning from the one before: the vectors learn to spell (no language model is run), then
-single utterances are reconstructed, then windows of a conversation.
+vectors. Each stage begins from the one before: the vectors learn to spell (no language model is run), single
+utterances are reconstructed, then windows of a conversation. The last two stages read each utterance from an empty
+state, in the frames of a conversation and with long utterances, so that it is kept as well after hundreds of others.
 
     accelerate launch recipes/compressor.py --config recipes/configs/compressor_smollm2-135m_0_spelling.yaml
     accelerate launch recipes/compressor.py --config recipes/configs/compressor_smollm2-135m_1_utterances.yaml
     accelerate launch recipes/compressor.py --config recipes/configs/compressor_smollm2-135m_2_conversations.yaml
+    accelerate launch recipes/compressor.py --config recipes/configs/compressor_smollm2-135m_3_apart.yaml
+    accelerate launch recipes/compressor.py --config recipes/configs/compressor_smollm2-135m_4_long.yaml
 
 Corpora are `meld`, `empathetic_dialogues` and `esconv` in the folder that EMPATHAV_DATA names, or your own JSON lines;
-docs/tutorial.md has them from end to end.
-Interrupted, the same command with `--resume_from_checkpoint true` goes on where the last checkpoint was written.
+docs/tutorial.md has them from end to end. Interrupted, the same command with `--resume_from_checkpoint true` goes on
+where the last checkpoint was written.
 """
 
 import logging

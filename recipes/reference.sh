@@ -37,7 +37,7 @@ recipe() {
 }
 train() { recipe "$@" --resume_from_checkpoint true; }
 
-# compressor STAGE MINUTES GPU_MINUTES: one of its three stages, on a CPU and on an H100.
+# compressor STAGE MINUTES GPU_MINUTES: one of its first three stages, on a CPU and on an H100.
 compressor() {
     local result=runs/compressor_$1/compressor.safetensors
     if [ "${GPU:-0}" = 1 ]; then
@@ -54,8 +54,10 @@ stage $base/config.json 1 empathav assemble $base --preset smollm2-135m
 compressor 0_spelling 2 2
 compressor 1_utterances 36 7
 compressor 2_conversations 17 4
-stage runs/extractor/extractor.safetensors 35 $(train extractor extractor_corpora_smollm2-135m --output_dir runs/extractor --corpora ravdess_audio cremad_audio nemo_audio av_clips/faces fer2013/public_test.parquet --leave_out actor01 actor1001 --absent_behind inf)
-stage runs/parts/extractor.safetensors 0 bash -c "mkdir -p runs/parts && cp runs/compressor_2_conversations/compressor.safetensors runs/extractor/extractor.safetensors runs/parts"
+stage runs/compressor_3_apart/compressor.safetensors 27 $(train compressor compressor_smollm2-135m_3_apart)
+stage runs/compressor_4_long/compressor.safetensors 36 $(train compressor compressor_smollm2-135m_4_long)
+stage runs/extractor/extractor.safetensors 35 $(train extractor extractor_corpora_smollm2-135m --output_dir runs/extractor --corpora ravdess_audio cremad_audio nemo_audio av_clips/faces fer2013/public_test.parquet --leave_out actor01 actor1001)
+stage runs/parts/extractor.safetensors 0 bash -c "mkdir -p runs/parts && cp runs/compressor_4_long/compressor.safetensors runs/extractor/extractor.safetensors runs/parts"
 stage runs/parts/assembled 1 bash -c "empathav assemble $base --trained runs/parts && touch runs/parts/assembled"
 
 # The language model: response tuning, pairs, preference training.
@@ -74,6 +76,8 @@ stage runs/epo_written/adapter_model.safetensors 12 $(train epo epo_smollm2-135m
 stage runs/epo_human/adapter_model.safetensors 12 $(train epo epo_smollm2-135m --pairs runs/pairs/human_other --output_dir runs/epo_human --report false)
 stage runs/epo_exchanged/adapter_model.safetensors 9 $(train epo dpo_smollm2-135m --pairs runs/pairs_exchanged/exchanged --output_dir runs/epo_exchanged)
 stage runs/epo/preference.json 16 $(train epo epo_smollm2-135m)
+# What ships: after DPO on opposite replies, everything that a conversation brings in one mixture.
+stage runs/sft_mixed/adapter_model.safetensors 70 $(train sft sft_smollm2-135m_mixed)
 
 # What it is worth.
 stage runs/evaluation/results.json 60 python recipes/evaluate.py --config recipes/configs/evaluate_smollm2-135m.yaml
