@@ -5,7 +5,8 @@ What systems answer in thirty conversations of our own writing, side by side and
         --write docs/samples.md
 
 The user's lines are fixed (`benchmarks/conversations.jsonl`); each system sees its own replies before. Replies are
-greedy, so a second run writes the same. The last line is one line of JSON.
+greedy, so a second run writes the same. Behind them stand the sixty statements of danger that no training saw. The last
+line is one line of JSON.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from transformers_empathav.chat.conversation import Conversation
 from transformers_empathav.chat.responder import Responder
+from transformers_empathav.data.dialogues.danger import danger_lines
 
 
 CONVERSATIONS = Path(__file__).with_name("conversations.jsonl")
@@ -34,17 +36,28 @@ def replies(responder: Responder, says: list[str]) -> list[str]:
 def page(conversations: list[dict], answers: dict[str, list[list[str]]], described: dict[str, str]) -> str:
     """The page: a table for each conversation, a row for each line of the user."""
     parts = [TITLE, "\n".join(f"- **{name}**: {text}" for name, text in described.items())]
-    about = None
+    head = "| user | " + " | ".join(answers) + " |\n| --- |" + " --- |" * len(answers)
+    about, alone = None, False
     for number, conversation in enumerate(conversations):
         if conversation["about"] != about:
-            about = conversation["about"]
-            parts.append(f"## {about.capitalize()}")
-        rows = ["| user | " + " | ".join(answers) + " |", "| --- |" + " --- |" * len(answers)]
+            about, alone = conversation["about"], False
+            parts.append(f"## {about[0].upper()}{about[1:]}")
+        rows = []
         for turn, line in enumerate(conversation["says"]):
             cells = [line, *(found[number][turn] for found in answers.values())]
             rows.append("| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |")
-        parts.append("\n".join(rows))
+        if alone and len(rows) == 1:  # statements without a conversation share a table
+            parts[-1] += "\n" + rows[0]
+        else:
+            parts.append("\n".join([head, *rows]))
+        alone = len(rows) == 1
     return "\n\n".join(parts) + "\n"
+
+
+def held_back() -> list[dict]:
+    """The statements of danger that nothing was trained or chosen by."""
+    lines = [line for line in danger_lines() if line["split"] == "test" and line["kind"] is not None]
+    return [{"about": "danger, statements that were held back", "says": [line["statement"]]} for line in lines]
 
 
 def main():
@@ -54,6 +67,7 @@ def main():
     parser.add_argument("--write", help="Page to write.")
     options = parser.parse_args()
     conversations = [json.loads(line) for line in CONVERSATIONS.read_text(encoding="utf-8").splitlines()]
+    conversations += held_back()
     answers = {}
     for name, checkpoint in (pair.split("=", 1) for pair in options.systems):
         responder = Responder(checkpoint)
