@@ -5,8 +5,8 @@ What systems answer in thirty conversations of our own writing, side by side and
         --write docs/samples.md
 
 The user's lines are fixed (`benchmarks/conversations.jsonl`); each system sees its own replies before. Replies are
-greedy, so a second run writes the same. Behind them stand the sixty statements of danger that no training saw. The last
-line is one line of JSON.
+greedy, so a second run writes the same. Behind them stand the sixty statements of danger that no training saw. The
+last line is one line of JSON.
 """
 
 import argparse
