@@ -23,7 +23,8 @@ TITLE = """# Samples
 
 Thirty conversations of our own writing, three lines of the user each. Every system answers by itself, greedily, and
 sees its own replies before. Nothing is edited or left out: `python benchmarks/samples.py`. These are not rated; read
-them and judge for yourself. Where the user speaks of danger, the chat shows help lines beside any of these replies.
+them and judge for yourself. **Replies to people in danger are bad here**: a model of 135 million parameters does not
+understand what is said in a roundabout way, and encourages. Do not let it answer people in need.
 """
 
 
