@@ -76,7 +76,7 @@ stage runs/epo_written/adapter_model.safetensors 12 $(train epo epo_smollm2-135m
 stage runs/epo_human/adapter_model.safetensors 12 $(train epo epo_smollm2-135m --pairs runs/pairs/human_other --output_dir runs/epo_human --report false)
 stage runs/epo_exchanged/adapter_model.safetensors 9 $(train epo dpo_smollm2-135m --pairs runs/pairs_exchanged/exchanged --output_dir runs/epo_exchanged)
 stage runs/epo/preference.json 16 $(train epo epo_smollm2-135m)
-# What ships: after DPO on opposite replies, everything that a conversation brings in one mixture.
+# After DPO on opposite replies, everything that a conversation brings in one mixture; see docs/results.md.
 stage runs/sft_mixed/adapter_model.safetensors 70 $(train sft sft_smollm2-135m_mixed)
 
 # What it is worth.
