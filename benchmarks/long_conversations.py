@@ -38,11 +38,13 @@ def main():
     parser.add_argument("--checkpoint", default="build/smollm2-135m")
     parser.add_argument("--turns", type=int, help="read no more turns than this of each conversation")
     parser.add_argument("--plot", default="docs/images/long_conversations.png")
+    parser.add_argument("--dtype", default="bfloat16", help="of the language model; float32 on a CPU without bfloat16")
     options = parser.parse_args()
     if "EMPATHAV_DATA" not in os.environ:
         print("Not measured: EMPATHAV_DATA names no folder with locomo/, whose conversations are read here.")
         return
-    model = EmpathAVForCausalLM.from_pretrained(options.checkpoint, dtype=torch.bfloat16).eval().requires_grad_(False)
+    dtype = getattr(torch, options.dtype)
+    model = EmpathAVForCausalLM.from_pretrained(options.checkpoint, dtype=dtype).eval().requires_grad_(False)
     model.model.compressor.float()
     processor = EmpathAVProcessor.from_pretrained(options.checkpoint)
     files = sorted((Path(os.environ["EMPATHAV_DATA"]) / "locomo").glob("*.json"))

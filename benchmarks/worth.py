@@ -44,12 +44,14 @@ def main():
     parser.add_argument("--soft_steps", type=int, default=120, help="steps of 16 windows that train the soft prompt")
     parser.add_argument("--batch", type=int, default=16, help="windows of one utterance in a batch")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 8], help="utterances in a window")
+    parser.add_argument("--dtype", default="bfloat16", help="of the language model; float32 on a CPU without bfloat16")
     options = parser.parse_args()
     if "EMPATHAV_DATA" not in os.environ:
         print("Not measured: EMPATHAV_DATA names no folder with meld/ and empathetic_dialogues/, which are read here.")
         return
     torch.manual_seed(0)
-    model = EmpathAVForCausalLM.from_pretrained(options.checkpoint, dtype=torch.bfloat16).eval().requires_grad_(False)
+    dtype = getattr(torch, options.dtype)
+    model = EmpathAVForCausalLM.from_pretrained(options.checkpoint, dtype=dtype).eval().requires_grad_(False)
     model.model.compressor.float()
     model.model.language_model.set_attn_implementation("eager")
     processor = EmpathAVProcessor.from_pretrained(options.checkpoint)
