@@ -38,7 +38,7 @@ def main():
     parser.add_argument("--cache", default="build/earlier_turns.jsonl", help="Where replies are kept.")
     options = parser.parse_args()
     conversations = load_corpus(EARLIER_TURNS, "dev")
-    facts = {one["id"]: (one["fact_value"], one["planted"]) for one in conversations}
+    facts = {one["id"]: one["fact_value"] for one in conversations}
     rows = [row for row in reply_rows(conversations) if len(row["prompt"]) - 1 - row["fact_turn"] > options.least]
     rows = random.Random(0).sample(rows, min(options.rows, len(rows)))
     cache, result = ContentCache(options.cache), {}
@@ -49,7 +49,7 @@ def main():
             replies = write_replies(system, [row["prompt"] for row in rows], writing, cache, 16)
             right = []
             for row, reply in zip(rows, replies):
-                fact, planted = facts[row["id"].rsplit("-", 1)[0]]
+                fact = facts[row["id"].rsplit("-", 1)[0]]
                 right.append(says(reply["text"], fact))
                 print(f"{name} {place} | {row['prompt'][-1]['content']} | {fact} | {reply['text']} | {right[-1]}")
             low, high = binomtest(sum(right), len(right)).proportion_ci(method="wilson")

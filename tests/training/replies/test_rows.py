@@ -1,13 +1,14 @@
 """Which replies are trained on, and the emotion in their prompts: a person's label, else a classifier's."""
 
 import json
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
-from transformers_empathav.training.replies.rows import ReplyArguments, training_rows
+from transformers_empathav.training.replies.rows import ReplyArguments, training_rows, with_clips
 
 
 TALK = [
@@ -70,6 +71,13 @@ def test_corpora_are_shared_out_and_a_small_one_repeats(talks, tmp_path):
     assert [row["id"][:4] == "talk" for row in rows] == [True] * 30 + [False] * 10
     counts = [sum(row["id"] == name for row in rows) for name in ("talk-1", "talk-3")]
     assert abs(counts[0] - counts[1]) <= 2 and len({row["id"] for row in rows[30:]}) == 10
+    silent = tmp_path / "silent.jsonl"
+    silent.write_text(json.dumps({"id": "s", "messages": TALK[:1]}) + "\n")
+    arguments = ReplyArguments(corpora=[talks, str(silent)], train_rows=4, shares=[1.0, 1.0])
+    with pytest.raises(ValueError, match=r"silent.jsonl \(train\) shall have a share and has no reply"):
+        training_rows(arguments, arguments.corpora, "train", 4)
+    with pytest.raises(ValueError, match="give numbers from 0 on"):
+        ReplyArguments(corpora=[talks, str(silent)], train_rows=4, shares=[-1.0, 1.0])
     for wrong in ({"shares": [1.0, 1.0]}, {"shares": [1.0], "train_rows": 4}):
         with pytest.raises(ValueError, match="give one for each corpus"):
             ReplyArguments(corpora=[talks, str(other)], **wrong)
@@ -96,5 +104,8 @@ def test_labelled_messages_get_clips_of_their_emotion(tmp_path):
     for row in training_rows(arguments, ["voiced"], "train"):
         clip, words = row["prompt"][-1]["content"]
         assert Path(clip["path"]).stem == row["prompt"][-1]["emotion"] and words["type"] == "text"
-    with pytest.raises(ValueError, match="name corpora under clips"):
-        ReplyArguments(corpora=["voiced"])
+    with pytest.raises(ValueError, match="words that only a clip makes plain.* under clips"):
+        training_rows(ReplyArguments(corpora=["voiced"]), ["voiced"], "train")
+    own = [{"type": "audio", "path": str(tmp_path / "own.wav")}, {"type": "text", "text": "I lost it"}]
+    row = {"id": "a", "prompt": [{"role": "user", "emotion": "sad", "content": own}]}
+    assert with_clips([row], [str(clips)], 1.0, random.Random(0)) == [row]  # nobody's own clip is replaced

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ...data.clips.corpus import load_clip_corpus
-from ...data.replies import text_of
+from ...data.clips.pairing import by_emotion, with_clip
 from ..content_cache import ContentCache
 from .answers import Answers, answer
 from .contexts import corpus_rows, draw
@@ -63,22 +63,20 @@ def pair_with_clips(rows: list[dict], clips: list[dict], load: Callable, seed: i
     Raises:
         `ValueError`: no row can be paired, or a clip lacks voice or face.
     """
-    by_emotion: dict[str, list[dict]] = {}
-    for clip in clips:
-        by_emotion.setdefault(clip["messages"][-1]["emotion"], []).append(clip)
-    rows = [row for row in rows if row["prompt"][-1].get("emotion") in by_emotion]
+    acted = by_emotion(clips)
+    rows = [row for row in rows if row["prompt"][-1].get("emotion") in acted]
     if not rows:
         raise ValueError(
-            f"No last user message has one of the emotions of the clips ({', '.join(sorted(by_emotion))}): take a "
+            f"No last user message has one of the emotions of the clips ({', '.join(sorted(acted))}): take a "
             "corpus with labelled utterances, such as meld."
         )
     random_, loaded, found = random.Random(seed), {}, {name: [] for name in INPUTS}
     for row in rows:
-        clip = random_.choice(by_emotion[row["prompt"][-1]["emotion"]])
+        clip = random_.choice(acted[row["prompt"][-1]["emotion"]])
         if clip["id"] not in loaded:
             loaded[clip["id"]] = streams(clip, load)
         for name, windows in loaded[clip["id"]].items():
-            found[name].append(with_clip(row, windows))
+            found[name].append(with_clip(row, None if windows is None else {"type": "video", "video": windows}))
     return found
 
 
@@ -93,11 +91,3 @@ def streams(clip: dict, load: Callable) -> dict[str, list | None]:
         "video": [replace(window, audio=None) for window in windows],
         "both": windows,
     }
-
-
-def with_clip(row: dict, windows: list | None) -> dict:
-    """A row whose last message begins with the windows of a clip."""
-    message = row["prompt"][-1]
-    parts = [] if windows is None else [{"type": "video", "video": windows}]
-    content = [*parts, {"type": "text", "text": text_of(message)}]
-    return {**row, "prompt": [*row["prompt"][:-1], {**message, "content": content}]}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...data.clips.corpus import load_clip_corpus
+from ...data.clips.pairing import by_emotion, with_clip
 from ...data.dialogues.corpus import load_corpus
 from ...data.replies import bracketed, reply_rows, text_of
 from ...modeling.configuration_empathav import EMOTION_LABELS
@@ -59,8 +60,8 @@ class ReplyArguments:
                 f"shares has {len(self.shares)} numbers for {len(self.corpora)} corpora and train_rows is "
                 f"{self.train_rows}: give one for each corpus, and the rows to share out as train_rows."
             )
-        if "voiced" in self.corpora and not self.clips:
-            raise ValueError("The corpus voiced is words that only a clip makes plain: name corpora under clips.")
+        if self.shares and not (min(self.shares) >= 0 and sum(self.shares) > 0):
+            raise ValueError(f"shares are {self.shares}: give numbers from 0 on, one of them above.")
         if self.tag_scorer is not None and not self.emotion_tags:
             raise ValueError(
                 "tag_scorer names the emotion that emotion_tags writes into the prompt: set emotion_tags, or leave it "
@@ -88,7 +89,8 @@ def training_rows(
             labelled; without it they are left out.
 
     Raises:
-        `ValueError`: no reply is left to train on; of `dev` there may be none.
+        `ValueError`: no reply is left to train on, or none of a corpus that shall have a share; of `dev` there may be
+            none.
     """
     by_corpus = [reply_rows(load_corpus(name, split), arguments.max_turns, arguments.min_words) for name in corpora]
     if arguments.emotion_tags and classify is None:
@@ -99,12 +101,15 @@ def training_rows(
             "answers a user" + (", with the emotion of the reply, or a tag_scorer." if arguments.emotion_tags else ".")
         )
     draw = random.Random(seed)
-    rows = shared_out(by_corpus, arguments.shares if split == "train" else [], most, draw)
+    shares = arguments.shares if split == "train" else []
+    if empty := [name for name, rows, share in zip(corpora, by_corpus, shares) if share and not rows]:
+        raise ValueError(f"{', '.join(empty)} ({split}) shall have a share and has no reply: leave it out.")
+    rows = shared_out(by_corpus, shares, most, draw)
     if arguments.emotion_tags:
         emotions = emotions_of(rows, classify)
         rows = [{**row, "prompt": bracketed(row["prompt"], emotion)} for row, emotion in zip(rows, emotions)]
     rows = [{**row, "recent_turns": 1} if draw.random() < arguments.memory_only else row for row in rows]
-    if arguments.clips:
+    if arguments.clips or any(row.get("voiced") for row in rows):
         rows = with_clips(rows, arguments.clips, arguments.clip_share, draw)
     return [
         {name: row[name] for name in ("id", "prompt", "completion", "recent_turns") if name in row} for row in rows
@@ -119,34 +124,31 @@ def shared_out(by_corpus: list[list[dict]], shares: list[float], most: int | Non
     drawn = []
     for rows, share in zip(by_corpus, shares):
         wanted = round(most * share / sum(shares))
-        times, rest = divmod(wanted, len(rows)) if rows else (0, 0)
+        times, rest = divmod(wanted, max(len(rows), 1))
         drawn += [*(rows * times), *draw.sample(rows, rest)]
     return drawn
 
 
 def with_clips(rows: list[dict], corpora: list[str], share: float, draw: random.Random) -> list[dict]:
     """
-    The rows, some with a clip in the last user message that was acted in the emotion of its label. Another person says
-    other words in it, so these rows are synthetic. Rows of `voiced` all get one.
+    The rows, some with a clip in the last user message that was acted in the emotion of its label; see [`with_clip`].
+    Rows of `voiced` all get one. A message that has a clip keeps its own.
 
     Raises:
         `ValueError`: there is no clip of an emotion that a row of `voiced` needs.
     """
-    by_emotion: dict[str, list[dict]] = {}
-    for clip in (clip for name in corpora for clip in load_clip_corpus(name)):
-        by_emotion.setdefault(clip["messages"][-1]["emotion"], []).append(clip["messages"][-1]["content"][0])
-    paired = []
+    acted, paired = by_emotion([clip for name in corpora for clip in load_clip_corpus(name)]), []
     for row in rows:
-        message = row["prompt"][-1]
-        emotion, voiced = message.get("emotion"), row.get("voiced", False)
-        if voiced and emotion not in by_emotion:
+        message, voiced = row["prompt"][-1], row.get("voiced", False)
+        emotion = message.get("emotion")
+        if voiced and emotion not in acted:
             raise ValueError(
-                f"No clip of {', '.join(corpora)} is {emotion}, which {row['id']} needs: name more corpora."
+                f"{row['id']} is words that only a clip makes plain, and there is none that is {emotion}: name "
+                "corpora that have one under clips."
             )
-        if voiced or (emotion in by_emotion and draw.random() < share):
-            said = {"type": "text", "text": text_of(message)}
-            message = {**message, "content": [draw.choice(by_emotion[emotion]), said]}
-            row = {**row, "prompt": [*row["prompt"][:-1], message]}
+        own = not isinstance(message["content"], str) and any(part["type"] != "text" for part in message["content"])
+        if voiced or (not own and emotion in acted and draw.random() < share):
+            row = with_clip(row, draw.choice(acted[emotion])["messages"][-1]["content"][0])
         paired.append(row)
     return paired
 
