@@ -34,9 +34,10 @@ from transformers_empathav.training.adapters import (
 )
 from transformers_empathav.training.arguments import evaluated, resume_from
 from transformers_empathav.training.epo.config import EPOConfig
-from transformers_empathav.training.epo.pairs import load_pairs, named_pairs
+from transformers_empathav.training.epo.pairs import from_memory, load_pairs, named_pairs
 from transformers_empathav.training.epo.scores import preferences
 from transformers_empathav.training.epo.trainer import EPOTrainer
+from transformers_empathav.training.reading import reading_settings
 
 
 NAMES = {"right": "chosen", "wrong": "rejected"}
@@ -48,6 +49,9 @@ class PairArguments:
 
     pairs: list[str] = field(
         default_factory=list, metadata={"help": "Pairs to train on: directories, files, Hub ids."}
+    )
+    memory_only: float = field(
+        default=0.0, metadata={"help": "Share of pairs of which all but the newest message is in the memory alone."}
     )
     eval_pairs: list[str] = field(
         default_factory=list, metadata={"help": "Held-out pairs, each with a name: `random=runs/random`; or `none`."}
@@ -70,12 +74,14 @@ def main(adapter: AdapterArguments, data: PairArguments, training: EPOConfig):
         rows = [{NAMES.get(key, key): value for key, value in row.items()} for row in rows]
         trained, held_out = Dataset.from_list(rows[:32]), {"pairs": Dataset.from_list(rows[32:])}
     else:
-        trained, held_out = load_pairs(data.pairs), named_pairs(data.eval_pairs, data.eval_rows)
+        trained = from_memory(load_pairs(data.pairs), data.memory_only, training.seed)
+        held_out = named_pairs(data.eval_pairs, data.eval_rows)
     if data.report and not held_out:
         raise ValueError(
             "There are no held-out pairs to report on: name them under `eval_pairs`, or say `--report false`."
         )
     model, processor = load_base(adapter, training.push_to_hub)
+    cache = feature_cache(model, processor, adapter.cache)
     trainer = EPOTrainer(
         model=model if adapter.adapter is None else with_adapter(model, adapter),
         peft_config=adapter.lora(model) if adapter.adapter is None else None,
@@ -83,11 +89,12 @@ def main(adapter: AdapterArguments, data: PairArguments, training: EPOConfig):
         train_dataset=trained,
         eval_dataset=evaluated(training, held_out, "held-out pairs (`eval_pairs`)"),
         processing_class=processor,
-        cache=feature_cache(model, processor, adapter.cache),
+        cache=cache,
     )
     before = preferences(trainer) if data.report else None
     trainer.train(resume_from_checkpoint=resume_from(training))
-    finish(trainer, processor, adapter.checkpoint if adapter.merge else None, adapter.card_facts())
+    settings = reading_settings(trainer.model, processor, cache, adapter.reading_clips, training.seed)
+    finish(trainer, processor, adapter.checkpoint if adapter.merge else None, adapter.card_facts(), settings)
     if data.report:
         report = {"before": before, "after": preferences(trainer)}
         if trainer.is_world_process_zero():

@@ -37,6 +37,7 @@ from transformers_empathav.training.adapters import (
 )
 from transformers_empathav.training.arguments import evaluated, resume_from
 from transformers_empathav.training.collator import ConversationCollator
+from transformers_empathav.training.reading import reading_settings
 from transformers_empathav.training.replies.rows import ReplyArguments, training_rows
 from transformers_empathav.training.replies.trainer import ResponseTrainer
 
@@ -62,9 +63,10 @@ def main(adapter: AdapterArguments, replies: ReplyArguments, training: TrainingA
             )
         )
     model, processor = load_base(adapter, training.push_to_hub)
+    cache = feature_cache(model, processor, adapter.cache)
     collator = ConversationCollator(
         processor,
-        cache=feature_cache(model, processor, adapter.cache),
+        cache=cache,
         max_length=replies.max_length,
         recent_turns=replies.recent_turns,
     )
@@ -78,7 +80,8 @@ def main(adapter: AdapterArguments, replies: ReplyArguments, training: TrainingA
         data_collator=collator,
     )
     trainer.train(resume_from_checkpoint=resume_from(training))
-    finish(trainer, processor, adapter.checkpoint if adapter.merge else None, adapter.card_facts())
+    settings = reading_settings(trainer.model, processor, cache, adapter.reading_clips, training.seed)
+    finish(trainer, processor, adapter.checkpoint if adapter.merge else None, adapter.card_facts(), settings)
 
 
 if __name__ == "__main__":

@@ -178,9 +178,26 @@ def test_a_context_without_an_opposite_has_no_pair(material):
     assert make_pairs("opposite", neutral, scores, pool=pool) == ([], {"row without a pair": 2})
 
 
+def same_newest(rows, pool):
+    """Rows of other dialogues that end with the messages of `rows`, the words of the newest in capitals."""
+    newest = [{"role": "user", "content": f" {text_of(row['prompt'][-1]).upper()}"} for row in rows]
+    return [{**other, "prompt": [*other["prompt"][:-1], message]} for message, other in zip(newest, pool)]
+
+
+def test_another_history_with_the_same_end_gives_the_other_reply(material):
+    rows, pool, _, scores = material
+    assert make_pairs("other_history", rows, scores, pool=pool) == ([], {"row without a pair": len(rows)})
+    same = same_newest(rows, pool)
+    pairs, _ = make_pairs("other_history", rows[:5], scores, pool=rows + pool + same)
+    expected = [other["right"] for other in same[:5]]
+    assert [pair["rejected"][0]["content"] for pair in pairs] == expected
+    assert all(pair["chosen"][0]["content"] == row["right"] for pair, row in zip(pairs, rows))
+
+
 def test_every_kind_has_the_same_columns(material, tmp_path):
     rows, pool, replies, scores = material
     joined = {row["id"]: replies[row["id"]][:1] for row in rows}
+    pool = pool + same_newest(rows, pool)
     for kind in KINDS:
         pairs, counts = make_pairs(kind, rows, scores, joined if kind in JOINED else replies, pool, WIDE)
         facts = {"corpora": ["talks"], "split": "train", "writer": "someone"}

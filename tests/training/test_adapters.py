@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoProcessor
 from helpers import encode, user, wake
 from pairs import pair
 from transformers_empathav import EmpathAVForCausalLM
+from transformers_empathav.checkpoint.loading import load_model
 from transformers_empathav.testing.tiny import tiny_model
 from transformers_empathav.training.adapters import AdapterArguments, finish, load_base, with_adapter
 from transformers_empathav.training.epo.config import EPOConfig
@@ -54,7 +55,8 @@ def trained(tmp_path_factory, processor):
         processing_class=processor,
     )
     trainer.train()
-    finish(trainer, processor, merge_into=str(folder / "base"), dtype=torch.float32)
+    settings = {"emotion_temperature": 2.5}
+    finish(trainer, processor, merge_into=str(folder / "base"), settings=settings, dtype=torch.float32)
     with torch.no_grad():
         logits = trainer.model.eval()(**encode(processor, MESSAGES)).logits
         with trainer.model.disable_adapter():
@@ -86,6 +88,12 @@ def test_peft_and_the_merged_checkpoint_give_the_same_logits(trained):
     merged = AutoModelForCausalLM.from_pretrained(folder / "out" / "merged", dtype=torch.float32)
     assert torch.allclose(logits_of(merged, folder / "out" / "merged"), logits, atol=1e-5)
     assert not [name for name, _ in merged.named_parameters() if "lora" in name]
+
+
+def test_whatever_loads_it_reads_emotions_at_its_temperature(trained):
+    folder, _ = trained
+    for directory, expected in (("base", 1.0), ("out", 2.5), ("out/merged", 2.5)):
+        assert load_model(folder / directory, torch.float32).config.emotion_temperature == expected
 
 
 def test_the_hub_form_needs_no_package(trained, tmp_path):

@@ -17,6 +17,7 @@ from ..hub.card_facts import ASSEMBLY_FILE, read_assembly
 from ..modeling.configuration_empathav import EmpathAVConfig
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
+from .adapter import adapter_weights, merge_adapter
 from .loading import ASR_FOLDER
 from .parts import (
     FACE_DETECTORS,
@@ -271,30 +272,6 @@ def build(parts: Parts, sizes: Preset, say: Callable[[str], None] = print):
 def to_saved_dtype(model: EmpathAVForCausalLM) -> EmpathAVForCausalLM:
     """Casts the model to bfloat16; what that would distort stays in float32, see `KeepsFloat32`."""
     return model.to(torch.bfloat16)
-
-
-def adapter_weights(directory: str | os.PathLike) -> Path:
-    """Path of the weights of a PEFT adapter. Raises a `ValueError` if there are none."""
-    path = Path(directory) / "adapter_model.safetensors"
-    if not path.is_file():
-        raise ValueError(f"There is no adapter at {directory}: give a directory with {path.name}.")
-    return path
-
-
-def merge_adapter(model: EmpathAVForCausalLM, directory: str | os.PathLike) -> EmpathAVForCausalLM:
-    """Merges an adapter into the model's weights. Raises a `ValueError` if it was trained on another model."""
-    from peft import PeftConfig, PeftModel
-    from safetensors.torch import load_file
-
-    weights = load_file(adapter_weights(directory))
-    adapted = PeftModel(model, PeftConfig.from_pretrained(str(directory)))
-    own = {name.replace(".default.", "."): tensor.shape for name, tensor in adapted.state_dict().items()}
-    if strange := [name for name, tensor in weights.items() if own.get(name) != tensor.shape]:
-        raise ValueError(
-            f"The adapter {directory} does not fit this model ({', '.join(strange[:3])}): it was trained on another."
-        )
-    adapted.load_adapter(str(directory), "default")
-    return adapted.merge_and_unload()
 
 
 def trained_parts(directory: str | os.PathLike | None) -> list[Path]:

@@ -13,6 +13,7 @@ from ..hub.card_facts import ASSEMBLY_FILE, read_json
 from ..modeling.configuration_empathav import EmpathAVConfig
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
+from .adapter import ADAPTER_WEIGHTS, adapter_weights, apply_adapter_settings
 from .trained_parts import TRAINED_PARTS, part_file, what_is_untrained
 
 
@@ -67,9 +68,14 @@ def load_model(checkpoint: str | os.PathLike, dtype: torch.dtype | str) -> Empat
     if not adapter:
         check_config(checkpoint)
     try:
-        return EmpathAVForCausalLM.from_pretrained(checkpoint, dtype=dtype)
+        model = EmpathAVForCausalLM.from_pretrained(checkpoint, dtype=dtype)
     except SafetensorError as error:
         raise ValueError(f"The weights of {checkpoint} are damaged ({error}): assemble it again.") from None
+    if getattr(model, "_hf_peft_config_loaded", False):  # set by transformers, which reads the weights alone
+        apply_adapter_settings(
+            model, adapter_weights(path) if adapter else hf_hub_download(str(checkpoint), ADAPTER_WEIGHTS)
+        )
+    return model
 
 
 def check_config(checkpoint: str | os.PathLike):

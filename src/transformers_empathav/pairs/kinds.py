@@ -10,11 +10,12 @@ Kinds of preference pairs over the same contexts. Train on several to see what i
 | exchanged | the human reply | the human reply of a context of the opposite emotion, each used once |
 | random | the human reply | any other human reply |
 | opposite | the human reply | a human reply of a dialogue of the opposite emotion (EmPO, arXiv 2406.19071) |
+| other_history | the human reply | the one of a dialogue that ends with the same message and tells something else |
 | reaction_exchanged | the human reply | the same behind another human's reaction, of the opposite feeling |
 """
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -37,7 +38,7 @@ OPPOSITE = {
 }
 ANYTHING = Limits(contextual_floor=-1.0, shortest=1e-9, longest=1e9, most_overlap=2.0)
 WRITTEN = ("counter_emotional", "same_writer", "nearest_written")
-RETRIEVED = ("human_other", "exchanged", "random", "opposite")
+RETRIEVED = ("human_other", "exchanged", "random", "opposite", "other_history")
 JOINED = ("reaction_exchanged",)
 KINDS = WRITTEN + RETRIEVED + JOINED
 
@@ -83,7 +84,7 @@ def make_pairs(
     elif kind in JOINED:
         offer = reaction_exchanged(replies, scores)
     else:
-        offers = dict(zip(RETRIEVED, (human_other, exchanged, any_other, opposite)))
+        offers = dict(zip(RETRIEVED, (human_other, exchanged, any_other, opposite, other_history)))
         offer = offers[kind](rows if kind == "exchanged" else pool, scores, limits, seed)
     pairs, counts = [], Counter()
     for row in rows:
@@ -247,6 +248,22 @@ def opposite(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int
         return row["right"], drawn_from(others, row, scores, seed)
 
     return offer
+
+
+def other_history(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int) -> Callable:
+    """
+    Offers the human reply of another dialogue whose newest message has the same words; none where there is no such
+    dialogue. What was said before, in words or in the memory, is then all that tells right from wrong.
+    """
+    by_newest = defaultdict(list)
+    for other in pool:
+        by_newest[newest(other)].append(other)
+    return lambda row: (row["right"], drawn_from(by_newest[newest(row)], row, scores, seed))
+
+
+def newest(row: dict) -> str:
+    """The words of the newest message, whatever their case and spaces."""
+    return " ".join(text_of(row["prompt"][-1]).lower().split())
 
 
 def drawn_from(pool: Sequence[dict], row: dict, scores: TextScores, seed: int) -> list[dict]:

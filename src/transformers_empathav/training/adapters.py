@@ -13,6 +13,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save
 from transformers import Trainer
 
+from ..checkpoint.adapter import ADAPTER_WEIGHTS, adapter_metadata, merge_adapter
 from ..checkpoint.linear_layers import describe_layers, linear_layers
 from ..checkpoint.loading import load_model
 from ..hub.card import read_facts
@@ -26,7 +27,6 @@ from .lora import language_model_lora
 
 
 logger = logging.getLogger(__name__)
-WEIGHTS = "adapter_model.safetensors"
 
 
 @dataclass
@@ -56,6 +56,12 @@ class AdapterArguments(ModelArguments):
         metadata={"help": "extractor.embedding_projection, compressor.embedding_projection: trained besides."},
     )
     cache: str | None = field(default=None, metadata={"help": "Folder of frozen features of clips."})
+    reading_clips: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Clip corpora on which the tuned language model is made as sure of an emotion as the one before."
+        },
+    )
     merge: bool = field(default=False, metadata={"help": "Whether a merged checkpoint is written too, to `merged`."})
 
     def card_facts(self) -> dict:
@@ -119,6 +125,7 @@ def finish(
     processor: EmpathAVProcessor,
     merge_into: str | None = None,
     facts: dict | None = None,
+    settings: dict | None = None,
     dtype: torch.dtype = torch.bfloat16,
 ):
     r"""
@@ -129,9 +136,10 @@ def finish(
     Args:
         merge_into (`str`, *optional*): Checkpoint of which a copy with the adapter in its weights goes to `merged`.
         facts (`dict`, *optional*): Of [`read_facts`], for the card.
+        settings (`dict`, *optional*): Of [`reading_settings`], stored beside the weights.
         dtype (`torch.dtype`, *optional*, defaults to `torch.bfloat16`): In which the adapter is stored.
     """
-    write_output(trainer, processor, facts, dtype)
+    write_output(trainer, processor, facts, settings, dtype)
     if trainer.is_world_process_zero() and merge_into is not None:
         directory = Path(trainer.args.output_dir)
         merged(merge_into, directory).save_pretrained(directory / "merged")
@@ -142,7 +150,11 @@ def finish(
 
 
 def write_output(
-    trainer: Trainer, processor: EmpathAVProcessor, facts: dict | None = None, dtype: torch.dtype = torch.bfloat16
+    trainer: Trainer,
+    processor: EmpathAVProcessor,
+    facts: dict | None = None,
+    settings: dict | None = None,
+    dtype: torch.dtype = torch.bfloat16,
 ):
     """Writes what was trained, the processor and the card; see [`finish`]. Whole models keep their own type."""
     trainer.save_model(_internal_call=True)  # else `Trainer` publishes what it has saved
@@ -150,9 +162,9 @@ def write_output(
         return
     directory = Path(trainer.args.output_dir)
     shutil.rmtree(directory / "ref", ignore_errors=True)  # TRL's copy of the adapter that training began from
-    if (directory / WEIGHTS).is_file():
-        weights = {name: tensor.to(dtype) for name, tensor in load_file(directory / WEIGHTS).items()}
-        write_file(directory / WEIGHTS, save(weights, metadata={"format": "pt"}))
+    if (directory / ADAPTER_WEIGHTS).is_file():
+        weights = {name: tensor.to(dtype) for name, tensor in load_file(directory / ADAPTER_WEIGHTS).items()}
+        write_file(directory / ADAPTER_WEIGHTS, save(weights, adapter_metadata(settings)))
     processor.save_pretrained(directory)
     trainer.create_model_card(facts=facts)
 
@@ -179,9 +191,10 @@ def publish(trainer: Trainer):
 
 def merged(checkpoint: str, adapter: str | os.PathLike) -> EmpathAVForCausalLM:
     """A checkpoint with an adapter in its weights: added in float32, rounded once to the checkpoint's own types."""
-    exact = PeftModel.from_pretrained(load_model(checkpoint, torch.float32), adapter).merge_and_unload()
+    exact = merge_adapter(load_model(checkpoint, torch.float32), adapter)
     model = load_model(checkpoint, "auto")
     model.load_state_dict(exact.state_dict())
+    model.config.emotion_temperature = exact.config.emotion_temperature
     return model
 
 

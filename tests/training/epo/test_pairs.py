@@ -6,7 +6,7 @@ import pytest
 from datasets import Dataset
 
 from pairs import pair
-from transformers_empathav.training.epo.pairs import load_pairs, named_pairs
+from transformers_empathav.training.epo.pairs import from_memory, load_pairs, named_pairs
 
 
 def test_sources_follow_one_another_and_are_of_one_kind(tmp_path):
@@ -55,3 +55,15 @@ def test_clips_of_json_lines_are_found_from_the_file(tmp_path):
     assert load_pairs([str(tmp_path / "own.jsonl")])[0]["prompt"][0]["content"][0]["path"] == str(
         tmp_path / "clips/a.mp4"
     )
+
+
+def test_a_share_of_the_pairs_is_answered_from_the_memory():
+    pairs = Dataset.from_list([pair(str(number)) for number in range(100)])
+    drawn, again, other = (list(from_memory(pairs, 0.3, seed)["recent_turns"]) for seed in (0, 0, 1))
+    assert set(drawn) == {1, None} and 10 <= drawn.count(1) <= 50
+    assert drawn == again != other
+    assert from_memory(pairs, 0.0, seed=0) is pairs and set(from_memory(pairs, 1.0, seed=0)["recent_turns"]) == {1}
+    with pytest.raises(ValueError, match="memory_only is 1.5: give a share"):
+        from_memory(pairs, 1.5, seed=0)
+    with pytest.raises(ValueError, match="have a column recent_turns of their own"):
+        from_memory(from_memory(pairs, 1.0, seed=0), 0.3, seed=0)

@@ -1,12 +1,14 @@
 """Loading preference pairs."""
 
 import json
+import random
 from pathlib import Path
 
 from datasets import Dataset, concatenate_datasets, load_dataset, load_from_disk
 
 from ...data.dialogues.jsonl import read_message
 from ..collator import PAIR
+from ..row_checks import RECENT_TURNS
 
 
 def load_pairs(sources: list[str], split: str = "train") -> Dataset:
@@ -71,6 +73,24 @@ def parse_line(path: Path, number: int, line: str) -> dict:
 def as_parts(content: str | list[dict]) -> list[dict]:
     """The content of a message as a list of parts."""
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def from_memory(pairs: Dataset, share: float, seed: int) -> Dataset:
+    """
+    The pairs, a share of which, drawn by `seed`, has all but the newest message in the memory alone: their column
+    `recent_turns` says 1. So the adapter learns to prefer what the memory holds, too.
+
+    Raises:
+        `ValueError`: the share is no number from 0 to 1, or the pairs say `recent_turns` themselves.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"memory_only is {share}: give a share from 0 to 1.")
+    if share == 0:
+        return pairs
+    if RECENT_TURNS in pairs.column_names:
+        raise ValueError(f"The pairs have a column {RECENT_TURNS} of their own: remove it, or leave memory_only at 0.")
+    draw = random.Random(seed)
+    return pairs.add_column(RECENT_TURNS, [1 if draw.random() < share else None for _ in range(len(pairs))])
 
 
 def named_pairs(sources: list[str], rows: int) -> dict[str, Dataset]:

@@ -14,13 +14,13 @@ from ...modeling.modeling_empathav import EmpathAVForCausalLM
 from ...processing.processing_empathav import EmpathAVProcessor
 from ..arguments import resume_from
 from ..feature_cache import FeatureCache
+from ..temperature import best_temperature, best_threshold, tempered
 from .arguments import ExtractorArguments
 from .balance import balanced_shares
 from .dataset import EmotionCollator, EmotionDataset, fit_features
 from .label_words import find_words
 from .linear_start import start_as_regression
 from .objective import EmotionTraining
-from .temperature import best_temperature, best_threshold, tempered
 from .trainer import EmotionTrainer
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transformers_empathav.training.extractor.temperature import best_temperature, best_threshold, tempered
+from transformers_empathav.training.temperature import best_temperature, best_threshold, tempered
 
 
 def drawn(temperature, rows=4000):
@@ -25,6 +25,13 @@ def test_clips_count_by_their_weight():
     alone = best_temperature(other, said_other)
     assert best_temperature(targets, scores, np.repeat([0.0, 1.0], 500)) == pytest.approx(alone, rel=1e-3)
     assert best_temperature(targets, scores) < 0.8 * alone
+
+
+def test_probabilities_may_be_meant_as_well_as_labels():
+    _, meant = drawn(1.0, 300)
+    assert best_temperature(meant, tempered(meant, 0.4)) == pytest.approx(2.5, rel=1e-3)
+    targets, scores = drawn(2.0, 300)
+    assert best_temperature(np.eye(4)[targets], scores) == best_temperature(targets, scores)
 
 
 def test_what_was_impossible_and_right_does_not_break_it():

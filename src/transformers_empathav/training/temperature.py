@@ -9,7 +9,8 @@ def best_temperature(targets: np.ndarray, scores: np.ndarray, weights: np.ndarra
     The temperature at which the probabilities of the right labels are highest (Guo et al., arXiv 1706.04599).
 
     Args:
-        targets (`np.ndarray` of shape `(clips,)`): Index of the emotion meant.
+        targets (`np.ndarray` of shape `(clips,)` or `(clips, labels)`):
+            Index of the emotion meant, or the probability of each.
         scores (`np.ndarray` of shape `(clips, labels)`): Probabilities at the temperature 1.
         weights (`np.ndarray` of shape `(clips,)`, *optional*): How much each clip counts; all alike by default.
 
@@ -17,9 +18,11 @@ def best_temperature(targets: np.ndarray, scores: np.ndarray, weights: np.ndarra
         `float`: between 0.1 and 10.
     """
 
+    shares = np.eye(scores.shape[1])[targets] if targets.ndim == 1 else targets
+
     def missed(power: float) -> float:
-        log_probs = np.log(tempered(scores, np.exp(power))[np.arange(len(targets)), targets])
-        return -np.average(log_probs, weights=weights)
+        log_probs = np.log(tempered(scores, np.exp(power)))
+        return -np.average((shares * log_probs).sum(axis=1), weights=weights)
 
     return float(np.exp(minimize_scalar(missed, bounds=(np.log(0.1), np.log(10)), method="bounded").x))
 
