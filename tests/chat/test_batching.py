@@ -9,9 +9,9 @@ from clips import write_clip
 from helpers import relative_error
 from transformers_empathav.chat.batching import Row, until
 from transformers_empathav.chat.conversation import Conversation
-from transformers_empathav.chat.roomy_layer import RoomyLayer
 from transformers_empathav.chat.shared_responder import SharedResponder
 from transformers_empathav.chat.taking_turns import Turns
+from transformers_empathav.modeling.roomy_layer_empathav import RoomyLayer
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from transformers import (
 
 from ..modeling.generation_empathav import CACHE
 from ..modeling.prompt_cache_empathav import PromptCache
-from .roomy_layer import RoomyLayer
+from ..modeling.roomy_layer_empathav import RoomyLayer
 from .taking_turns import Turns
 
 
@@ -115,9 +115,6 @@ class Batch:
         self.rows: list[Row] = []
         self.joining: list[Row] = []
         self.cache, self.mask = DynamicCache(), None
-        # Without any padding transformers leaves the mask out and has torch group the heads. On a CPU that takes twice
-        # the time: a column of padding before the longest row keeps the mask.
-        self.margin = 1 if model.device.type == "cpu" else 0
         self._changed, self._closed = threading.Condition(), False
         self._thread = threading.Thread(target=self._write, daemon=True, name="batch")
         self._thread.start()
@@ -225,7 +222,7 @@ class Batch:
         held = {id(row): self._held(place, len(row)) for place, row in enumerate(self.rows)}
         held |= {id(row): [(layer.keys, layer.values) for layer in row.cache.cache.layers] for row in joining}
         left = [row for row in (*self.rows, *joining) if row not in rows]
-        self.rows, longest = rows, max(map(len, rows), default=0) + self.margin
+        self.rows, longest = rows, max(map(len, rows), default=0)
         self.cache, self.mask = DynamicCache(), None
         if rows:
             layers = zip(*(held[id(row)] for row in rows))

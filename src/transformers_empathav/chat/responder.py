@@ -12,6 +12,7 @@ from ..modeling.conversation_memory_empathav import ConversationMemory
 from ..modeling.memory_check_empathav import LARGEST, check_budget
 from ..modeling.prompt_cache_empathav import PromptCache
 from .conversation import Conversation
+from .grouped_attention import group_heads
 from .hearing import Heard, hear
 from .reply import Reply, timed
 from .safety import Safety, SafetyLexicon
@@ -55,6 +56,7 @@ class Responder:
     ):
         started = perf_counter()
         self.model, self.processor = load_checkpoint(checkpoint, device)
+        group_heads(self.model.model.language_model)
         self.device = self.model.device
         self.positions = self.processor.tokenizer.model_max_length
         self.largest_own_budget = 0 if max_vectors is not None else self.positions - 1

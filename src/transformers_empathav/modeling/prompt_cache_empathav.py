@@ -6,6 +6,8 @@ import torch
 from transformers import Cache, DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from .roomy_layer_empathav import RoomyLayer
+
 
 class PromptCache:
     r"""
@@ -76,9 +78,12 @@ class PromptCache:
         self._cut(len(self.input_ids))
 
     def fork(self) -> "PromptCache":
-        """A cache that goes on by itself. What both hold is shared: tensors are replaced, and never written to."""
+        """A cache that goes on by itself. What both hold is shared, and neither writes into it."""
         other = copy(self)
         if self.cache is not None:
+            for layer in self.cache.layers:
+                if isinstance(layer, RoomyLayer):
+                    layer.leave_room()
             other.cache = copy(self.cache)
             other.cache.layers = [copy(layer) for layer in self.cache.layers]
         return other
@@ -127,5 +132,7 @@ def new_cache(config: PreTrainedConfig) -> Cache:
     lies outside of the window, and could not be cropped.
     """
     cache = DynamicCache(config=config)
-    plain = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers)
-    return DynamicCache() if plain else cache
+    if all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers):
+        cache = DynamicCache()
+        cache.layer_class_to_replicate = RoomyLayer
+    return cache

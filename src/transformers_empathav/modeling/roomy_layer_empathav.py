@@ -8,9 +8,15 @@ from transformers.cache_utils import DynamicLayer
 
 
 class RoomyLayer(DynamicLayer):
-    """Keys and values of one layer, with room behind them, where new ones are written: the rest is not copied."""
+    r"""
+    Keys and values of one layer, with room behind them, where new ones are written: the rest is not copied. It is
+    transformers' `DynamicLayer` in all else, and `keys` and `values` may be replaced or cropped as there.
+
+    Two layers that hold the same tensors would write into the same room: see [`RoomyLayer.leave_room`].
+    """
 
     room = 64  # tokens
+    places = None  # keys and values with the room behind them
 
     @classmethod
     def of(cls, keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor], length: int) -> "RoomyLayer":
@@ -22,13 +28,30 @@ class RoomyLayer(DynamicLayer):
         return layer
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs):
-        start, length = self.keys.shape[2], self.keys.shape[2] + key_states.shape[2]
-        if length > self.places[0].shape[2]:
-            self.places = tuple(pad(part, (0, 0, 0, self.room)) for part in (self.keys, self.values))
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        start = self.get_seq_length()
+        length = start + key_states.shape[2]
+        if not self._fits(length):
+            held = (self.keys, self.values) if start else (key_states[:, :, :0], value_states[:, :, :0])
+            self.places = tuple(pad(part, (0, 0, 0, length - start + self.room)) for part in held)
         for place, new in zip(self.places, (key_states, value_states)):
             place[:, :, start:length] = new
         self.keys, self.values = (place[:, :, :length] for place in self.places)
         return self.keys, self.values
+
+    def leave_room(self):
+        """Gives up the room: what is held may be shared from now on, and the next token moves this layer's own."""
+        self.places = None
+
+    def _fits(self, length: int) -> bool:
+        """Whether there is room for `length` tokens behind the keys that are held now."""
+        return (
+            self.places is not None
+            and self.keys.data_ptr() == self.places[0].data_ptr()  # else somebody replaced them
+            and self.keys.shape[:2] == self.places[0].shape[:2]
+            and length <= self.places[0].shape[2]
+        )
 
 
 def roomy(parts: Sequence[torch.Tensor], length: int, room: int) -> torch.Tensor:
