@@ -24,5 +24,5 @@ def test_an_adapter_of_another_library_says_nothing(processor, tmp_path):
 
 
 def test_what_an_adapter_may_not_change_is_named():
-    with pytest.raises(ValueError, match="does not change hidden_size, only emotion_temperature"):
+    with pytest.raises(ValueError, match="does not change hidden_size, only emotion_temperature, emotion_threshold"):
         adapter_metadata({"hidden_size": 3})

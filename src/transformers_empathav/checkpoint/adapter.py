@@ -12,7 +12,7 @@ from ..modeling.modeling_empathav import EmpathAVForCausalLM
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 # What an adapter says of the configuration. The language model reads the emotion out of the extractor's vectors, and a
 # tuned one is more or less sure of it than the one before.
-SETTINGS = ("emotion_temperature",)
+SETTINGS = ("emotion_temperature", "emotion_threshold")
 
 
 def adapter_weights(directory: str | os.PathLike) -> Path:

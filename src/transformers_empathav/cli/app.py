@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .shared import Checkpoint, MaxNewTokens, MaxVectors, Recogniser, Temperature, TopP, writing_options
+from .shared import Checkpoint, Int8, MaxNewTokens, MaxVectors, Recogniser, Temperature, TopP, writing_options
 
 
 PASSWORD = "EMPATHAV_PASSWORD"
@@ -25,6 +25,7 @@ def web_page(
     ] = None,
     asr: Recogniser = None,
     max_vectors: MaxVectors = None,
+    int8: Int8 = False,
     max_new_tokens: MaxNewTokens = 96,
     temperature: Temperature = None,
     top_p: TopP = None,
@@ -43,7 +44,7 @@ def web_page(
     from ..chat.web import build_page, import_gradio, launch
 
     import_gradio()
-    responder = Responder(checkpoint, asr=asr, max_vectors=max_vectors, safety=SafetyLexicon(country))
+    responder = Responder(checkpoint, asr=asr, max_vectors=max_vectors, safety=SafetyLexicon(country), int8=int8)
     responder.transcribe.load()
     limits = Limits(seconds=max_seconds, megabytes=max_megabytes)
     page = build_page(responder, limits, max_new_tokens=max_new_tokens, **writing)

@@ -9,6 +9,7 @@ import typer
 
 from .shared import (
     Checkpoint,
+    Int8,
     Limits,
     MaxNewTokens,
     MaxVectors,
@@ -35,6 +36,7 @@ def chat(
     keep_transcript: Annotated[bool, typer.Option(help="Keep all words, so that /forget is exact.")] = False,
     asr: Recogniser = None,
     max_vectors: MaxVectors = None,
+    int8: Int8 = False,
     max_new_tokens: MaxNewTokens = 96,
     temperature: Temperature = None,
     top_p: TopP = None,
@@ -54,7 +56,8 @@ def chat(
     from ..chat.responder import Responder
     from ..chat.terminal import Screen
 
-    responder, screen = Responder(checkpoint, asr=asr, max_vectors=max_vectors, limits=limits), Screen()
+    responder = Responder(checkpoint, asr=asr, max_vectors=max_vectors, limits=limits, int8=int8)
+    screen = Screen()
     if memory is not None and is_conversation(memory):
         conversation = Conversation.load(memory, responder)
         conversation.system = conversation.system if system is None else system

@@ -9,6 +9,7 @@ import typer
 
 from .shared import (
     Checkpoint,
+    Int8,
     Limits,
     MaxNewTokens,
     MaxVectors,
@@ -37,6 +38,7 @@ def respond(
     asr: Recogniser = None,
     transcribe: Annotated[bool, typer.Option("--transcribe/--no-transcribe", help="Recognise speech.")] = True,
     max_vectors: MaxVectors = None,
+    int8: Int8 = False,
     max_new_tokens: MaxNewTokens = 96,
     temperature: Temperature = None,
     top_p: TopP = None,
@@ -60,7 +62,7 @@ def respond(
     from ..chat.conversation_file import is_conversation
     from ..chat.responder import Responder
 
-    responder = Responder(checkpoint, asr=asr if transcribe else "", max_vectors=max_vectors, limits=limits)
+    responder = Responder(checkpoint, asr=asr if transcribe else "", max_vectors=max_vectors, limits=limits, int8=int8)
     known = memory is not None and is_conversation(memory)
     conversation = Conversation.load(memory, responder) if known else Conversation(responder)
     conversation.read_words = True

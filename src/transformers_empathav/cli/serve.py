@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .shared import Checkpoint, MaxVectors, Recogniser
+from .shared import Checkpoint, Int8, MaxVectors, Recogniser
 
 
 KEY = "EMPATHAV_API_KEY"
@@ -30,6 +30,7 @@ def serve(
     known: Annotated[int, typer.Option(min=0, help="MiB for conversations that need not be read again.")] = 1024,
     asr: Recogniser = None,
     max_vectors: MaxVectors = None,
+    int8: Int8 = False,
 ):
     """Serve OpenAI's chat completions at http://HOST:PORT/v1. EMPATHAV_API_KEY sets the key that clients bring."""
     try:
@@ -54,5 +55,5 @@ def serve(
         timeout=timeout,
         known_bytes=known * MEBIBYTE,
     )
-    app = load_app(checkpoint, settings, store, store_days, asr, max_vectors)
+    app = load_app(checkpoint, settings, store, store_days, asr, max_vectors, int8)
     uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=int(timeout) + 1, server_header=False)

@@ -13,7 +13,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save
 from transformers import Trainer
 
-from ..checkpoint.adapter import ADAPTER_WEIGHTS, adapter_metadata, merge_adapter
+from ..checkpoint.adapter import ADAPTER_WEIGHTS, SETTINGS, adapter_metadata, merge_adapter
 from ..checkpoint.linear_layers import describe_layers, linear_layers
 from ..checkpoint.loading import load_model
 from ..hub.card import read_facts
@@ -194,7 +194,8 @@ def merged(checkpoint: str, adapter: str | os.PathLike) -> EmpathAVForCausalLM:
     exact = merge_adapter(load_model(checkpoint, torch.float32), adapter)
     model = load_model(checkpoint, "auto")
     model.load_state_dict(exact.state_dict())
-    model.config.emotion_temperature = exact.config.emotion_temperature
+    for name in SETTINGS:
+        setattr(model.config, name, getattr(exact.config, name))
     return model
 
 

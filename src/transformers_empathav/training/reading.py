@@ -12,7 +12,7 @@ from ..processing.processing_empathav import EmpathAVProcessor
 from .collator import ConversationCollator
 from .feature_cache import FeatureCache
 from .shared_vectors import shared_vectors
-from .temperature import best_temperature
+from .temperature import best_temperature, tempered
 
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,8 @@ def reading_settings(
     model: PeftModel, processor: EmpathAVProcessor, cache: FeatureCache | None, sources: list[str], seed: int = 0
 ) -> dict:
     r"""
-    The temperature at which an adapted model is as sure of the emotions of clips as the model without its adapter.
+    The temperature at which an adapted model is as sure of the emotions of clips as the model without its adapter, and
+    the threshold from which on as many of them count.
 
     The extractor learned to be read by the language model as it was. Tuning on replies sharpens what that model says,
     and an emotion of 0.6 becomes one of 0.9 though nothing more was heard. The labels of the clips are not used.
@@ -37,7 +38,7 @@ def reading_settings(
         seed (`int`, *optional*, defaults to 0): Of the draw.
 
     Returns:
-        `dict`: `{"emotion_temperature": float}` for [`finish`]; empty without sources.
+        `dict`: `emotion_temperature` and `emotion_threshold` for [`finish`]; empty without sources.
     """
     if not sources:
         return {}
@@ -63,6 +64,19 @@ def reading_settings(
         with model.disable_adapter():
             before.append(base.predict_emotion(**read).cpu().numpy())
     model.train(was_training)
-    factor = best_temperature(np.concatenate(before), np.concatenate(after))
-    logger.info(f"Tuned, the model is surer of an emotion by a temperature of {factor:.2f} ({len(clips)} clips)")
-    return {"emotion_temperature": round(base.config.emotion_temperature * factor, 4)}
+    before, after = np.concatenate(before), np.concatenate(after)
+    factor = best_temperature(before, after)
+    threshold = same_share(before, tempered(after, factor), base.config.emotion_threshold)
+    logger.info(
+        f"Tuned, the model is surer of an emotion by a temperature of {factor:.2f}; as many of {len(clips)} clips as "
+        f"before count from {threshold} on"
+    )
+    return {"emotion_temperature": round(base.config.emotion_temperature * factor, 4), "emotion_threshold": threshold}
+
+
+def same_share(before: np.ndarray, after: np.ndarray, threshold: float) -> float:
+    """The threshold, in hundredths, from which on as many rows of `after` are sure as of `before`."""
+    sure = np.count_nonzero(before.max(axis=1) >= threshold)
+    choices = np.arange(50, 100) / 100
+    counts = (after.max(axis=1)[:, None] >= choices).sum(axis=0)
+    return float(choices[np.abs(counts - sure).argmin()])

