@@ -52,7 +52,7 @@ from transformers_empathav.pairs.choose import Limits, TextScores
 from transformers_empathav.pairs.contexts import context_rows, draw_contexts
 from transformers_empathav.pairs.fluency import Fluency
 from transformers_empathav.pairs.journal import Journal
-from transformers_empathav.pairs.kinds import JOINED, KINDS, RETRIEVED, WRITTEN, make_pairs, texts_to_score
+from transformers_empathav.pairs.kinds import DRAWN, JOINED, KINDS, RETRIEVED, WRITTEN, make_pairs, texts_to_score
 from transformers_empathav.pairs.obedience import obedience_table, tag_obedience
 from transformers_empathav.pairs.reactions import ReactionLimits, exchange_reactions
 from transformers_empathav.pairs.report import listed, save_report
@@ -96,6 +96,7 @@ class PairArguments:
     kinds: list[str] = field(
         default_factory=lambda: ["counter_emotional"], metadata={"help": f"Of pairs: {', '.join(KINDS)}."}
     )
+    draws: int = field(default=4, metadata={"help": f"Replies drawn to a context, for {', '.join(DRAWN)}."})
     obedience: int = field(default=0, metadata={"help": "Contexts to measure the writer's obedience on; no pairs."})
     inspect: int = field(default=0, metadata={"help": "Pairs of each kind in a page to read, inspect.html."})
     use_cpu: bool = field(default=False, metadata={"help": "Leave a GPU alone."})
@@ -121,7 +122,7 @@ def main(script: Script):
     kinds = set(script.pairs.kinds)
     if unknown := kinds - set(KINDS):
         raise ValueError(f"There is no kind of pairs called {', '.join(sorted(unknown))}: take of {', '.join(KINDS)}.")
-    writes = script.pairs.obedience or kinds & set(WRITTEN)
+    writes = script.pairs.obedience or kinds & set(WRITTEN + DRAWN)
     if writes and script.writer.writer is None:
         raise ValueError("Pairs of this kind are written: name a --writer, with --server where it is behind one.")
     if kinds & set(JOINED) and (None in (script.writer.writer, script.scores.second_scorer) or script.writer.server):
@@ -135,10 +136,11 @@ def main(script: Script):
     if script.pairs.obedience:
         measure_obedience(script, rows[: script.pairs.obedience], state)
         return
-    replies = write(script, script.writer, rows, "journal", state) if writes else None
+    replies = write(script, script.writer, rows, "journal", state) if kinds & set(WRITTEN) else {}
+    drawn = write(script, script.writer, rows, "drawn", state, script.pairs.draws) if kinds & set(DRAWN) else {}
     if state.is_main_process:
         exchange = exchanged(script, rows, state) if kinds & set(JOINED) else None
-        build(script, rows, pool if kinds & set(RETRIEVED) else [], replies, exchange)
+        build(script, rows, pool if kinds & set(RETRIEVED) else [], replies, drawn, exchange)
 
 
 def all_contexts(arguments: ContextArguments) -> list[dict]:
@@ -152,9 +154,17 @@ def all_contexts(arguments: ContextArguments) -> list[dict]:
     return rows
 
 
-def write(script: Script, writer: WriterArguments, rows: list[dict], folder: str, state: PartialState) -> dict:
+def write(
+    script: Script,
+    writer: WriterArguments,
+    rows: list[dict],
+    folder: str,
+    state: PartialState,
+    emotions: Sequence[str] | int = EMOTION_LABELS,
+) -> dict:
     """Writes what the journal in `folder` lacks, and gives the replies of every row."""
     settings = {name: getattr(script.contexts, name) for name in ("corpora", "split", "max_turns")}
+    settings |= {"draws": emotions} if isinstance(emotions, int) else {}
     settings |= {"seed": script.pairs.seed, **writer.settings(script.sampling)}
     journal = Journal(Path(script.pairs.output_dir, folder), settings, state.process_index)
     if state.is_main_process:
@@ -166,7 +176,7 @@ def write(script: Script, writer: WriterArguments, rows: list[dict], folder: str
             writer.open(script.sampling, state.device),
             rows,
             journal,
-            EMOTION_LABELS,
+            emotions,
             writer.rows_per_batch,
             script.pairs.seed,
             writer.system_prompt,
@@ -205,13 +215,14 @@ def kept(cache: ContentCache, name: list, function: Callable, label: str) -> Cal
     return values
 
 
-def build(script: Script, rows: list[dict], pool: list[dict], replies: dict | None, exchange: tuple | None):
+def build(script: Script, rows: list[dict], pool: list[dict], replies: dict, drawn: dict, exchange: tuple | None):
     """Chooses the pairs of each kind, saves them and prints the table."""
     if {row["dialogue"] for row in rows} & {row["dialogue"] for row in pool}:
         logger.info("The replies of other dialogues are fewer than the contexts, so replies stand on both sides.")
     seed, writer = script.pairs.seed, script.writer.settings(script.sampling)
     embedder = SentenceEmbedder(script.scores.embedder)
     texts = texts_to_score(rows, pool, replies) if set(script.pairs.kinds) - set(JOINED) else []
+    texts += [reply["text"] for row in drawn.values() for reply in row]
     if exchange is None:
         scorer = script.scores.emotion_scorer(script.scores.scorer)
     else:
@@ -225,7 +236,8 @@ def build(script: Script, rows: list[dict], pool: list[dict], replies: dict | No
             pairs, counts = make_pairs(kind, taking_part, scores, joined)
             made[kind] = pairs, counts + lost + Counter({"row without a pair": len(rows) - len(pairs)})
         else:
-            made[kind] = make_pairs(kind, rows, scores, replies, pool, script.limits, seed)
+            found = drawn if kind in DRAWN else replies
+            made[kind] = make_pairs(kind, rows, scores, found, pool, script.limits, seed)
     facts = {**asdict(script.contexts), **writer, **asdict(script.scores), **asdict(script.limits), "seed": seed}
     facts |= asdict(script.reactions) if exchange is not None else {}
     table = save_report(script.pairs.output_dir, made, facts, script.pairs.inspect, seed)

@@ -12,7 +12,8 @@ from transformers_empathav.modeling.configuration_empathav import EMOTION_LABELS
 from transformers_empathav.pairs.choose import Limits, TextScores
 from transformers_empathav.pairs.contexts import context_rows
 from transformers_empathav.pairs.dataset import pair_dataset, pair_features, save_pairs
-from transformers_empathav.pairs.kinds import JOINED, KINDS, OPPOSITE, WRITTEN, make_pairs, texts_to_score
+from transformers_empathav.pairs.human_replies import OPPOSITE
+from transformers_empathav.pairs.kinds import DRAWN, JOINED, KINDS, WRITTEN, make_pairs, texts_to_score
 from transformers_empathav.pairs.style_leak import pair_measures
 
 
@@ -178,6 +179,25 @@ def test_a_context_without_an_opposite_has_no_pair(material):
     assert make_pairs("opposite", neutral, scores, pool=pool) == ([], {"row without a pair": 2})
 
 
+def test_of_drawn_replies_one_feels_with_the_speaker_and_one_the_other_way(material):
+    rows, _, _, _ = material
+    sad = next(row for row in rows if row["context_emotion"] == "sad")
+    happy = next(row for row in rows if row["context_emotion"] == "happy")
+    texts = ("one <sad> reply", "one <hap> reply", "one <neu> reply")
+    drawn = [{"emotion": None, "text": text, "finish_reason": "stop"} for text in texts]
+    scores = TextScores([*texts, sad["right"], happy["right"]], hashed(7), hashed(16))
+    replies = {row["id"]: drawn for row in (sad, happy)}
+    pairs, _ = make_pairs("own_reaction", [sad, happy], scores, replies, limits=WIDE)
+    sides = [(pair["chosen"][0]["content"], pair["rejected"][0]["content"]) for pair in pairs]
+    assert sides == [texts[:2], texts[1::-1]] and [pair["rejected_emotion"] for pair in pairs] == ["happy", "sad"]
+    one_sided = {row["id"]: drawn[1:] for row in (sad, happy)}
+    assert not make_pairs("own_reaction", [sad, happy], scores, one_sided, limits=WIDE)[0]
+    cut = {row["id"]: [{**reply, "finish_reason": "length"} for reply in drawn] for row in (sad, happy)}
+    assert not make_pairs("own_reaction", [sad, happy], scores, cut, limits=WIDE)[0]
+    neutral = {**sad, "prompt": [{"role": "user", "content": "Hello."}]}
+    assert not make_pairs("own_reaction", [neutral], scores, replies, limits=WIDE)[0]
+
+
 def same_newest(rows, pool):
     """Rows of other dialogues that end with the messages of `rows`, the words of the newest in capitals."""
     newest = [{"role": "user", "content": f" {text_of(row['prompt'][-1]).upper()}"} for row in rows]
@@ -209,7 +229,7 @@ def test_every_kind_has_the_same_columns(material, tmp_path):
         assert [m["content"] for m in loaded[0]["prompt"]] == [m["content"] for m in pairs[0]["prompt"]]
         assert loaded["candidates"][0] == pairs[0]["candidates"]
         card = (tmp_path / kind / "README.md").read_text()
-        assert f"Preference pairs: {kind}" in card and ("synthetic" in card) == (kind in WRITTEN + JOINED)
+        assert f"Preference pairs: {kind}" in card and ("synthetic" in card) == (kind in WRITTEN + JOINED + DRAWN)
     assert not list(tmp_path.glob(".partial-*"))
 
 

@@ -32,10 +32,25 @@ class Echo:
         return [Written(f"{seeds[0]} {prompt[-1]['content']}", "stop") for prompt in prompts]
 
 
+class SeedEcho(Echo):
+    """Writes the seed of each reply and the prompt."""
+
+    def write(self, prompts, seeds):
+        return [Written(f"{seed} {prompt[-1]['content']}", "stop") for prompt, seed in zip(prompts, seeds)]
+
+
 def journal(folder, process=0, **settings):
     opened = Journal(folder, {"writer": "echo", **settings}, process)
     opened.open()
     return opened
+
+
+def test_draws_see_the_prompt_as_it_is_and_differ_by_their_seeds(tmp_path):
+    drawn = journal(tmp_path)
+    write_replies(SeedEcho(), ROWS[:2], drawn, 3)
+    replies = drawn.rows()["row1"]
+    assert [reply["emotion"] for reply in replies] == [None] * 3
+    assert [reply["text"] for reply in replies] == [f"{seed_of(0, 'row1', f'draw {n}')} Say 1" for n in range(3)]
 
 
 @pytest.mark.parametrize("size", [1, 3])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datasets import Dataset, Features, List, Value
 
-from .kinds import JOINED, WRITTEN
+from .kinds import DRAWN, JOINED, WRITTEN
 
 
 TEXT, NUMBER = Value("string"), Value("float64")
@@ -100,6 +100,8 @@ def card(kind: str, facts: dict, counts: dict, measures: dict) -> str:
     if kind in WRITTEN:
         sides = "Rejected replies are" if kind == "counter_emotional" else "Both replies are"
         origin = f"{sides} synthetic, written by {facts['writer']}."
+    if kind in DRAWN:
+        origin = f"Both replies are synthetic, drawn from {facts['writer']}; people labelled the situation."
     if kind in JOINED:
         origin = "Rejected replies are synthetic: another human reaction before the rest of the chosen reply."
     leak = (

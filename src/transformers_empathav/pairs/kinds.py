@@ -10,37 +10,29 @@ Kinds of preference pairs over the same contexts. Train on several to see what i
 | exchanged | the human reply | the human reply of a context of the opposite emotion, each used once |
 | random | the human reply | any other human reply |
 | opposite | the human reply | a human reply of a dialogue of the opposite emotion (EmPO, arXiv 2406.19071) |
+| own_reaction | drawn from the writer: of the speaker's valence, by people's label | drawn too: of the other valence |
 | other_history | the human reply | the one of a dialogue that ends with the same message and tells something else |
 | reaction_exchanged | the human reply | the same behind another human's reaction, of the opposite feeling |
 """
 
-import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..data.replies import text_of
+from ..data.valences import EMOTION_VALENCES, speaker_valence
 from ..modeling.configuration_empathav import EMOTION_LABELS
 from .choose import CHOSEN, NEARER, Limits, TextScores, judge
+from .human_replies import ANYTHING, any_other, exchanged, human_other, opposite, other_history, right_emotion
 
 
-# Plutchik's opposites among the seven emotions. His trust and anticipation, the opposites of disgust and surprise,
-# count as happy here, as in the loader of EmpatheticDialogues. Neutral has no opposite.
-OPPOSITE = {
-    "happy": "sad",
-    "sad": "happy",
-    "angry": "fearful",
-    "fearful": "angry",
-    "disgust": "happy",
-    "surprised": "happy",
-}
-ANYTHING = Limits(contextual_floor=-1.0, shortest=1e-9, longest=1e9, most_overlap=2.0)
 WRITTEN = ("counter_emotional", "same_writer", "nearest_written")
 RETRIEVED = ("human_other", "exchanged", "random", "opposite", "other_history")
 JOINED = ("reaction_exchanged",)
-KINDS = WRITTEN + RETRIEVED + JOINED
+DRAWN = ("own_reaction",)
+KINDS = WRITTEN + RETRIEVED + JOINED + DRAWN
 
 
 def texts_to_score(
@@ -68,7 +60,7 @@ def make_pairs(
         rows (`Sequence[dict]`): Contexts of [`context_rows`].
         scores ([`TextScores`]): Of all texts of [`texts_to_score`].
         replies (`dict[str, list[dict]]`, *optional*): What was written for each row, by its id, for `WRITTEN` kinds;
-            for `JOINED` ones what [`exchange_reactions`] gives.
+            for `JOINED` ones what [`exchange_reactions`] gives, for `DRAWN` ones what it drew as it would.
         pool (`Sequence[dict]`, *optional*): Rows whose right replies may be rejected ones. For `RETRIEVED` kinds other
             than `exchanged`, which takes them from `rows`.
         limits ([`Limits`], *optional*): What candidates must keep to.
@@ -81,8 +73,8 @@ def make_pairs(
     if kind in WRITTEN:
         offers = dict(zip(WRITTEN, (counter_emotional, same_writer, nearest_written)))
         offer = offers[kind](replies, scores, limits)
-    elif kind in JOINED:
-        offer = reaction_exchanged(replies, scores)
+    elif kind in JOINED + DRAWN:
+        offer = reaction_exchanged(replies, scores) if kind in JOINED else own_reaction(replies, scores, limits)
     else:
         offers = dict(zip(RETRIEVED, (human_other, exchanged, any_other, opposite, other_history)))
         offer = offers[kind](rows if kind == "exchanged" else pool, scores, limits, seed)
@@ -114,11 +106,6 @@ def pair_row(row: dict, kind: str, right: str, rejected: dict, candidates: list[
         **{name: rejected[name] for name in ("emotional_distance", "contextual_similarity", "length_ratio")},
         "candidates": candidates,
     }
-
-
-def right_emotion(row: dict, scores: TextScores) -> str:
-    """The emotion of the right reply: a person's label, else the classifier's."""
-    return row["emotion"] or scores.emotion(row["right"])
 
 
 def counter_emotional(replies: dict[str, list[dict]], scores: TextScores, limits: Limits) -> Callable:
@@ -173,110 +160,6 @@ def against(
     return own["text"], judge(own["text"], others, text_of(row["prompt"][-1]), scores, limits)
 
 
-def human_other(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int) -> Callable:
-    """Offers for every other emotion the human reply nearest in context, out of `nearest_of` drawn ones."""
-    by_emotion = {emotion: [] for emotion in EMOTION_LABELS}
-    for other in pool:
-        by_emotion[right_emotion(other, scores)].append(other)
-
-    def offer(row: dict) -> tuple[str, list[dict]]:
-        draw, candidates = random.Random(f"{seed} {row['id']}"), []
-        for emotion in EMOTION_LABELS:
-            if emotion == right_emotion(row, scores):
-                continue
-            others = [other for other in by_emotion[emotion] if other["dialogue"] != row["dialogue"]]
-            others = draw.sample(others, min(limits.nearest_of, len(others)))
-            ratios = [len(other["right"].split()) / len(row["right"].split()) for other in others]
-            others = [other for other, ratio in zip(others, ratios) if limits.shortest <= ratio <= limits.longest]
-            if others:
-                vectors = scores.embeddings[[scores.index[other["right"]] for other in others]]
-                nearest = others[int(np.argmax(vectors @ scores.embeddings[scores.index[row["right"]]]))]
-                candidates.append(human_candidate(nearest, emotion))
-        return row["right"], judge(row["right"], candidates, text_of(row["prompt"][-1]), scores, limits)
-
-    return offer
-
-
-def exchanged(rows: Sequence[dict], scores: TextScores, limits: Limits, seed: int) -> Callable:
-    """
-    Exchanges the right replies of contexts of opposite emotions: each is rejected at most once, and the sum of
-    emotional distances is as large as possible.
-
-    Chosen and rejected replies are then the same texts, so only the context tells which is which. A row for which
-    emotions and limits allow no reply has no candidate.
-    """
-    try:
-        from scipy.optimize import linear_sum_assignment
-        from sklearn.metrics.pairwise import cosine_similarity
-    except ImportError:
-        raise ImportError("Pairs of exchanged replies need scipy and scikit-learn: pip install scikit-learn") from None
-    right = [row["right"] for row in rows]
-    at = [scores.index[text] for text in right]
-    words = np.array([len(text.split()) for text in right])
-    ratios = words[None] / words[:, None]
-    _, dialogues = np.unique([row["dialogue"] for row in rows], return_inverse=True)
-    allowed = (ratios >= limits.shortest) & (ratios <= limits.longest) & (dialogues[:, None] != dialogues[None])
-    allowed &= cosine_similarity(scores.embeddings[at]) >= limits.contextual_floor
-    if limits.opposite:
-        felt = [row["context_emotion"] for row in rows]
-        opposite = np.array([[OPPOSITE.get(one) == other for other in felt] for one in felt])
-        allowed &= opposite | opposite.T
-    distances = 1 - cosine_similarity(scores.emotions[at])
-    _, partners = linear_sum_assignment(np.where(allowed, distances, -len(rows)), maximize=True)
-    partner = {row["id"]: rows[other] for row, other, may in zip(rows, partners, allowed) if may[other]}
-
-    def offer(row: dict) -> tuple[str, list[dict]]:
-        if (other := partner.get(row["id"])) is None:
-            return row["right"], []
-        candidate = human_candidate(other, right_emotion(other, scores))
-        return row["right"], judge(row["right"], [candidate], text_of(row["prompt"][-1]), scores, limits)
-
-    return offer
-
-
-def any_other(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int) -> Callable:
-    """Offers one human reply of another dialogue, whatever it is."""
-    return lambda row: (row["right"], drawn_from(pool, row, scores, seed))
-
-
-def opposite(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int) -> Callable:
-    """Offers one human reply of a dialogue of the opposite emotion; none where the emotion has no opposite."""
-    by_context = {emotion: [row for row in pool if row["context_emotion"] == emotion] for emotion in EMOTION_LABELS}
-
-    def offer(row: dict) -> tuple[str, list[dict]]:
-        others = by_context.get(OPPOSITE.get(row["context_emotion"]), [])
-        return row["right"], drawn_from(others, row, scores, seed)
-
-    return offer
-
-
-def other_history(pool: Sequence[dict], scores: TextScores, limits: Limits, seed: int) -> Callable:
-    """
-    Offers the human reply of another dialogue whose newest message has the same words; none where there is no such
-    dialogue. What was said before, in words or in the memory, is then all that tells right from wrong.
-    """
-    by_newest = defaultdict(list)
-    for other in pool:
-        by_newest[newest(other)].append(other)
-    return lambda row: (row["right"], drawn_from(by_newest[newest(row)], row, scores, seed))
-
-
-def newest(row: dict) -> str:
-    """The words of the newest message, whatever their case and spaces."""
-    return " ".join(text_of(row["prompt"][-1]).lower().split())
-
-
-def drawn_from(pool: Sequence[dict], row: dict, scores: TextScores, seed: int) -> list[dict]:
-    """One reply of another dialogue with other words, drawn by the row's id and chosen whatever its scores."""
-    drawn = random.Random(f"{seed} {row['id']}").sample(pool, min(len(pool), 100))
-    others = (other for other in drawn if other["dialogue"] != row["dialogue"] and other["right"] != row["right"])
-    if (other := next(others, None)) is None:
-        return []
-    candidate = human_candidate(other, right_emotion(other, scores))
-    (judged,) = judge(row["right"], [candidate], text_of(row["prompt"][-1]), scores, ANYTHING)
-    return [{**judged, "reason": CHOSEN}]
-
-
 def reaction_exchanged(replies: dict[str, list[dict]], scores: TextScores) -> Callable:
     """Offers what [`exchange_reactions`] joined, whatever its scores: an exchange holds on both sides or on none."""
 
@@ -288,6 +171,23 @@ def reaction_exchanged(replies: dict[str, list[dict]], scores: TextScores) -> Ca
     return offer
 
 
-def human_candidate(row: dict, emotion: str) -> dict:
-    """The right reply of a row as a candidate of another one."""
-    return {"emotion": emotion, "text": row["right"], "finish_reason": "stop"}
+def own_reaction(replies: dict[str, list[dict]], scores: TextScores, limits: Limits) -> Callable:
+    """
+    Takes the drawn reply that most has the valence of what the speaker lived through, against the one that least has
+    it, where the likeliest emotion of one is on the speaker's side and that of the other on the opposite one.
+    """
+    valences = np.array([EMOTION_VALENCES[emotion] for emotion in EMOTION_LABELS])
+
+    def offer(row: dict) -> tuple[str, list[dict]]:
+        wanted = speaker_valence(row)
+        drawn = [reply for reply in replies[row["id"]] if reply["finish_reason"] == "stop" and reply["text"]]
+        if not wanted or not drawn:
+            return row["right"], []
+        drawn = [{**reply, "emotion": scores.emotion(reply["text"])} for reply in drawn]
+        fits = [wanted * float(scores.emotions[scores.index[reply["text"]]] @ valences) for reply in drawn]
+        right, wrong = drawn[int(np.argmax(fits))], drawn[int(np.argmin(fits))]
+        if EMOTION_VALENCES[right["emotion"]] != wanted or EMOTION_VALENCES[wrong["emotion"]] != -wanted:
+            return row["right"], []
+        return right["text"], judge(right["text"], [wrong], text_of(row["prompt"][-1]), scores, limits)
+
+    return offer

@@ -1,4 +1,4 @@
-"""Candidate replies: a writer answers each context once under every emotion."""
+"""Candidate replies: a writer answers each context once under every emotion, or some times as it would."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ def write_replies(
     writer,
     rows: Sequence[dict],
     journal: Journal,
-    emotions: Sequence[str],
+    emotions: Sequence[str] | int,
     rows_per_batch: int = 1,
     seed: int = 0,
     system_prompt: str | None = None,
@@ -27,7 +27,7 @@ def write_replies(
     num_processes: int = 1,
 ):
     r"""
-    Writes a reply under each emotion to each row that the journal lacks, and appends it to the journal.
+    Writes a reply under each emotion, or draws some, to each row that the journal lacks. Appends it to the journal.
 
     Batches are made of all rows, whatever is in the journal: a [`LocalWriter`] draws the replies of a batch together,
     and so a resumed run writes what an uninterrupted one writes. Of a batch that is partly in the journal only the
@@ -37,7 +37,9 @@ def write_replies(
         writer ([`LocalWriter`] or [`RemoteWriter`]): Who writes.
         rows (`Sequence[dict]`): With `id` and `prompt`. To resume, give the same rows in the same order.
         journal ([`Journal`]): An open one.
-        emotions (`Sequence[str]`): One reply is written under each; the prompt names it in brackets.
+        emotions (`Sequence[str]` or `int`):
+            One reply is written under each; the prompt names it in brackets. Of a number so many replies are drawn to
+            the prompt as it is, and their emotion is `None`.
         rows_per_batch (`int`, *optional*, defaults to 1): Rows that the writer gets at once.
         seed (`int`, *optional*, defaults to 0): Of all draws.
         system_prompt (`str`, *optional*): System message before every prompt.
@@ -53,16 +55,21 @@ def write_replies(
     finished = sum(row["id"] in done for batch in batches for row in batch)
     left = [batch for batch in batches if any(row["id"] not in done for row in batch)]
     system = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    draws = [(None, f"draw {number}") for number in range(emotions)] if isinstance(emotions, int) else None
+    asked_for = draws or [(emotion, emotion) for emotion in emotions]  # and what the seed depends on
 
     def write(batch: Sequence[dict]) -> list[dict]:
-        asked = [(row, emotion) for row in batch for emotion in emotions]
-        prompts = [system + bracketed(row["prompt"], emotion) for row, emotion in asked]
+        asked = [(row, emotion, name) for row in batch for emotion, name in asked_for]
+        prompts = [
+            system + (row["prompt"] if emotion is None else bracketed(row["prompt"], emotion))
+            for row, emotion, _ in asked
+        ]
         try:
-            written = writer.write(prompts, [seed_of(seed, row["id"], emotion) for row, emotion in asked])
+            written = writer.write(prompts, [seed_of(seed, row["id"], name) for row, _, name in asked])
         except ValueError as error:
             raise ValueError(f"{', '.join(row['id'] for row in batch)}: {error}") from error
         replies = {row["id"]: [] for row in batch}
-        for (row, emotion), reply in zip(asked, written):
+        for (row, emotion, _), reply in zip(asked, written):
             replies[row["id"]].append({"emotion": emotion, "text": reply.text, "finish_reason": reply.finish_reason})
         return [{"id": name, "replies": found} for name, found in replies.items() if name not in done]
 
