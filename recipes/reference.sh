@@ -78,6 +78,11 @@ stage runs/epo_exchanged/adapter_model.safetensors 9 $(train epo dpo_smollm2-135
 stage runs/epo/preference.json 16 $(train epo epo_smollm2-135m)
 # After DPO on opposite replies, everything that a conversation brings in one mixture; see docs/results.md.
 stage runs/sft_mixed/adapter_model.safetensors 70 $(train sft sft_smollm2-135m_mixed)
+# Preferences after it: facts and opposite replies, then the policy's own replies by the valence of the situation.
+stage runs/pairs_mixed/table.json 4 $(recipe counter_emotional counter_emotional_smollm2-135m --kinds opposite random --limit 1000 --max_turns 8 --output_dir runs/pairs_mixed)
+stage runs/pairs_earlier/table.json 3 $(recipe counter_emotional counter_emotional_smollm2-135m --corpora earlier_turns --max_turns 20 --min_words 1 --kinds other_history --limit 1000 --output_dir runs/pairs_earlier)
+stage runs/pairs_danger/table.json 1 $(recipe counter_emotional counter_emotional_smollm2-135m --corpora danger --kinds random --limit 500 --output_dir runs/pairs_danger)
+stage runs/dpo_mixed/adapter_model.safetensors 45 $(train epo dpo_smollm2-135m_mixed)
 
 # What it is worth.
 stage runs/evaluation/results.json 60 python recipes/evaluate.py --config recipes/configs/evaluate_smollm2-135m.yaml

@@ -24,6 +24,15 @@ def test_sources_follow_one_another_and_are_of_one_kind(tmp_path):
         load_pairs([])
 
 
+def test_of_a_source_some_pairs_may_be_taken(tmp_path):
+    saved = str(tmp_path / "saved")
+    Dataset.from_list([pair(name) for name in "abcde"]).save_to_disk(saved)
+    for slice_, expected in (("[:2]", "ab"), ("[3:]", "de"), ("[1:3]", "bc"), ("[:99]", "abcde"), ("[:]", "abcde")):
+        assert "".join(load_pairs([saved + slice_])["id"]) == expected
+    with pytest.raises(ValueError, match=r"saved\[7:\] holds no pair: there are 5"):
+        load_pairs([saved + "[7:]"])
+
+
 def test_a_line_that_is_no_pair_is_named(tmp_path):
     path = tmp_path / "own.jsonl"
     for line in ("{", "[]", '{"prompt": []}', '{"prompt": [], "chosen": [], "rejected": [{"role": "assistant"}]}'):

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 from datasets import Dataset, concatenate_datasets, load_dataset, load_from_disk
@@ -11,13 +12,18 @@ from ..collator import PAIR
 from ..row_checks import RECENT_TURNS
 
 
+# The end of a source of which some pairs are taken, written as slices of splits in datasets.
+SLICE = re.compile(r"\[(\d*):(\d*)\]$")
+
+
 def load_pairs(sources: list[str], split: str = "train") -> Dataset:
     r"""
     Pairs of one or several sources, one after the other.
 
     Args:
         sources (`list[str]`): Directories of `Dataset.save_to_disk`, JSON lines `{"id"?, "prompt", "chosen",
-            "rejected", ...}` (a relative `path` of a clip counts from the folder of the file), or ids of the Hub.
+            "rejected", ...}` (a relative `path` of a clip counts from the folder of the file), or ids of the Hub. Of
+            `runs/pairs/random[:400]` the first 400 are taken.
         split (`str`): Of a dataset of the Hub.
 
     Raises:
@@ -26,7 +32,7 @@ def load_pairs(sources: list[str], split: str = "train") -> Dataset:
     """
     if not sources:
         raise ValueError("There are no pairs to train on: name a directory, a file or a Hub id under `pairs`.")
-    found = [load_source(source, split) for source in sources]
+    found = [sliced(source, split) for source in sources]
     for source, dataset in zip(sources, found):
         if dataset.features != found[0].features:
             raise ValueError(
@@ -34,6 +40,18 @@ def load_pairs(sources: list[str], split: str = "train") -> Dataset:
                 f"dataset of them beforehand.\n{dataset.features}\n{found[0].features}"
             )
     return concatenate_datasets(found)
+
+
+def sliced(source: str, split: str) -> Dataset:
+    """Pairs of one source, or those that its slice names. Raises a `ValueError` if a slice holds none."""
+    if (asked := SLICE.search(source)) is None:
+        return load_source(source, split)
+    dataset = load_source(source[: asked.start()], split)
+    start, end = (int(number) if number else None for number in asked.groups())
+    rows = range(len(dataset))[start:end]
+    if not rows:
+        raise ValueError(f"{source} holds no pair: there are {len(dataset)} of them.")
+    return dataset.select(rows)
 
 
 def load_source(source: str, split: str) -> Dataset:
