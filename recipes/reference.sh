@@ -83,6 +83,8 @@ stage runs/pairs_mixed/table.json 4 $(recipe counter_emotional counter_emotional
 stage runs/pairs_earlier/table.json 3 $(recipe counter_emotional counter_emotional_smollm2-135m --corpora earlier_turns --max_turns 20 --min_words 1 --kinds other_history --limit 1000 --output_dir runs/pairs_earlier)
 stage runs/pairs_danger/table.json 1 $(recipe counter_emotional counter_emotional_smollm2-135m --corpora danger --kinds random --limit 500 --output_dir runs/pairs_danger)
 stage runs/dpo_mixed/adapter_model.safetensors 45 $(train epo dpo_smollm2-135m_mixed)
+stage runs/pairs_own/table.json 30 $(recipe counter_emotional own_smollm2-135m)
+stage runs/epo_mixed/adapter_model.safetensors 20 $(train epo epo_smollm2-135m_own)
 
 # What it is worth.
 stage runs/evaluation/results.json 60 python recipes/evaluate.py --config recipes/configs/evaluate_smollm2-135m.yaml
