@@ -25,17 +25,18 @@ class Int8Linear(nn.Module):
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.register_buffer("weight", (weights / scale[:, None]).round().to(torch.int8))
         self.register_buffer("scale", scale)
+        self.register_buffer("short_scale", scale.bfloat16())
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().float())
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """`(..., in_features)` to `(..., out_features)`, in the type of `hidden`."""
         rows = hidden.reshape(-1, self.in_features)
         if len(rows) <= FEW:
-            product = torch.ops.aten._weight_int8pack_mm(rows.bfloat16(), self.weight, self.scale.bfloat16()).float()
+            product = torch.ops.aten._weight_int8pack_mm(rows.bfloat16(), self.weight, self.short_scale)
         else:
             product = nn.functional.linear(rows.float(), self.weight.float()) * self.scale
-        product = product if self.bias is None else product + self.bias
-        return product.to(hidden.dtype).view(*hidden.shape[:-1], self.out_features)
+        product = product.to(hidden.dtype).view(*hidden.shape[:-1], self.out_features)
+        return product if self.bias is None else product + self.bias.to(hidden.dtype)
 
 
 def to_int8(model: EmpathAVForCausalLM):

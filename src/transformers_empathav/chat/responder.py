@@ -41,7 +41,7 @@ class Responder:
             Looks for a danger that a person speaks of; a [`SafetyLexicon`] of English by default.
         limits (`dict`, *optional*): Limits on clips that differ from the processor's, see [`MediaLimits`].
         int8 (`bool`, *optional*, defaults to `False`):
-            Whether the language model's weights are rounded to 8 bits, which halves the time of a token on a CPU; see
+            Whether the language model's weights are rounded to 8 bits, which makes a token faster on a CPU; see
             [`to_int8`].
 
     Raises:
