@@ -32,7 +32,8 @@ def says(reply: str, fact: str) -> bool:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--systems", nargs="+", required=True, help="name=checkpoint or name=adapter.")
+    shipped = ["shipped=build/smollm2-135m-tuned"]
+    parser.add_argument("--systems", nargs="+", default=shipped, help="name=checkpoint or name=adapter.")
     parser.add_argument("--rows", type=int, default=200, help="Questions, drawn by seed 0.")
     parser.add_argument("--least", type=int, default=0, help="Messages between fact and question, at least.")
     parser.add_argument("--cache", default="build/earlier_turns.jsonl", help="Where replies are kept.")

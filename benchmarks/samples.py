@@ -63,7 +63,8 @@ def held_back() -> list[dict]:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--systems", nargs="+", required=True, help="name=checkpoint or name=adapter.")
+    shipped = ["shipped=build/smollm2-135m-tuned"]
+    parser.add_argument("--systems", nargs="+", default=shipped, help="name=checkpoint or name=adapter.")
     parser.add_argument("--about", nargs="*", default=[], help="What a system is, name=words, for the page.")
     parser.add_argument("--write", help="Page to write.")
     options = parser.parse_args()
