@@ -44,18 +44,20 @@ class Clock:
 
 
 class TimedResponder(Responder):
-    """Writes replies of exactly 20 tokens and keeps the clock of the last one."""
+    """Writes replies of exactly so many tokens and keeps the clock of the last one."""
+
+    tokens = TOKENS
 
     def write(self, inputs, cache, **options):
         self.clock = Clock()
-        ids = generate(self.model, inputs, cache, self.clock)
+        ids = generate(self.model, inputs, cache, self.clock, self.tokens)
         text = self.processor.decode(ids, skip_special_tokens=True).strip() or "..."
         yield text
         return Written(text, len(ids), cache.reused, "length")
 
 
-def generate(model, inputs, cache, clock) -> list[int]:
-    options = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": False, "repetition_penalty": 1.1}
+def generate(model, inputs, cache, clock, tokens: int = TOKENS) -> list[int]:
+    options = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False, "repetition_penalty": 1.1}
     written = model.generate(**inputs, prompt_cache=cache, streamer=clock, **options)
     return written[0, inputs["input_ids"].shape[1] :].tolist()
 

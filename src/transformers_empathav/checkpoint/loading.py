@@ -7,13 +7,13 @@ import torch
 from huggingface_hub import hf_hub_download, snapshot_download
 from safetensors import SafetensorError
 from transformers import AutoConfig
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
 
 from ..hub.card_facts import ASSEMBLY_FILE, read_json
 from ..modeling.configuration_empathav import EmpathAVConfig
 from ..modeling.modeling_empathav import EmpathAVForCausalLM
 from ..processing.processing_empathav import EmpathAVProcessor
-from .adapter import ADAPTER_WEIGHTS, adapter_weights, apply_adapter_settings
+from .adapter import ADAPTER_WEIGHTS, apply_adapter_settings
 from .trained_parts import TRAINED_PARTS, part_file, what_is_untrained
 
 
@@ -72,9 +72,7 @@ def load_model(checkpoint: str | os.PathLike, dtype: torch.dtype | str) -> Empat
     except SafetensorError as error:
         raise ValueError(f"The weights of {checkpoint} are damaged ({error}): assemble it again.") from None
     if getattr(model, "_hf_peft_config_loaded", False):  # set by transformers, which reads the weights alone
-        apply_adapter_settings(
-            model, adapter_weights(path) if adapter else hf_hub_download(str(checkpoint), ADAPTER_WEIGHTS)
-        )
+        apply_adapter_settings(model, cached_file(str(checkpoint), ADAPTER_WEIGHTS))
     return model
 
 
