@@ -5,8 +5,8 @@
     python benchmarks/decoding.py --int8   # as `empathav chat --int8` writes
 
 On build/smollm2-135m, after a conversation of so many messages of 20 random tokens: ours remembers them as vectors and
-the newest four as words, llama.cpp reads all of them and keeps its own keys and values. `first_token_s` is a turn of 20
-tokens until the first token of the reply, all that was said before being known; the rest of the reply counts for
+the newest four as words, llama.cpp reads all of them and keeps its own keys and values. `first_token_s` is a turn of
+20 tokens until the first token of the reply, all that was said before being known; the rest of the reply counts for
 `ms_per_token`. Medians of rounds in which both take turns.
 `reply_nats` says what rounding costs in quality: the loss of 64 human replies of EmpatheticDialogues, dev, in nats a
 token; without the folder of EMPATHAV_DATA it is left out. `bandwidth_floor_ms` is the time in which torch reads as
