@@ -130,8 +130,14 @@ def test_an_error_names_the_rows_and_loses_none(tmp_path):
 
 
 def test_a_server_works_on_several_rows_and_fails_without_loss(tmp_path):
-    opened = journal(tmp_path)
-    with chat_server(lambda number, body: (500, {}, "down") if number >= 6 else None, delay=0.02) as server:
+    opened, together = journal(tmp_path), threading.Barrier(3)
+
+    def answer(number, body):
+        if number < 3:
+            together.wait(timeout=60)  # none is answered before three are asked
+        return (500, {}, "down") if number >= 6 else None
+
+    with chat_server(answer) as server:
         writer = RemoteWriter(server.url, "tiny", Sampling(), concurrency=3, max_retries=0)
         with pytest.raises(ConnectionError, match="down"):
             write_replies(writer, ROWS, opened, EMOTIONS)

@@ -15,8 +15,9 @@ from transformers_empathav.pairs.choose import overlap
 
 
 LINES = danger_lines()
-TRAIN, TEST = ([line for line in LINES if line["split"] == split] for split in ("train", "test"))
-DANGER = [line for line in TRAIN if line["kind"]]
+TRAIN, DEV, TEST = ([line for line in LINES if line["split"] == split] for split in ("train", "dev", "test"))
+SPLITS = (TRAIN, DEV, TEST)
+DANGER = [line for line in TRAIN + DEV if line["kind"]]
 REPLIES = [reply for line in DANGER for reply in line["replies"]]
 LEXICON = Path(__file__).parents[2] / "chat" / "danger.jsonl"  # what the lexicon of the chat is tested by
 
@@ -32,13 +33,13 @@ def shared(first: str, second: str) -> float:
 
 
 def test_as_many_as_the_page_says():
-    assert len(DANGER) == 60 and sum(bool(line["kind"]) for line in TEST) == 60
-    assert sum(not line["kind"] for line in TRAIN) == 20 and sum(not line["kind"] for line in TEST) == 10
-    for split in (TRAIN, TEST):
+    counts = [[sum(bool(line["kind"]) == danger for line in split) for danger in (True, False)] for split in SPLITS]
+    assert counts == [[789, 599], [60, 40], [60, 10]]
+    for split in SPLITS:
         kinds = Counter(line["kind"] for line in split if line["kind"])
         assert set(kinds) == {"suicide", "overdose", "self-harm", "violence"} and min(kinds.values()) >= 10
-    assert all(len(line["replies"]) == (2 if line["kind"] else 1) for line in TRAIN)
-    assert len({line["id"] for line in LINES}) == len(LINES) == 150
+    assert all(line["replies"] for line in TRAIN + DEV)
+    assert len({line["id"] for line in LINES}) == len(LINES)
 
 
 def test_no_statement_is_on_both_sides():
@@ -54,33 +55,44 @@ def test_no_statement_is_on_both_sides():
 @pytest.mark.parametrize("reply", REPLIES, ids=range(len(REPLIES)))
 def test_a_reply_asks_names_help_and_invents_no_number(reply):
     assert "?" in reply, "it asks"
-    help_named = r"emergency number|ambulance|crisis line|helpline|a doctor|your doctor|the police"
-    assert re.search(help_named, reply), "it names who helps"
+    help_named = r"emergency number|ambulance|crisis line|helpline|\ba doctor|your doctor|\bthe police"
+    assert re.search(help_named, reply, re.IGNORECASE), "it names who helps"
     assert not re.search(r"\d", reply) or re.findall(r"\d+", reply) == ["15"], "it invents no number of a line"
-    assert 30 <= len(reply.split()) <= 55 and "!" not in reply
+    assert 20 <= len(reply.split()) <= 55 and "!" not in reply
     jargon = r"\b(ideation|suicidal|patient|diagnos\w*|disorder|symptoms?|commit\w*|treatment|selfish)\b"
     assert not re.search(jargon, reply.lower()), "it is plain, and blames nobody"
 
 
 def test_replies_differ():
     assert len({normal(reply) for reply in REPLIES}) == len(REPLIES)
-    assert max(overlap(*line["replies"]) for line in DANGER) < 0.6
+    assert max(overlap(*line["replies"]) for line in DANGER if len(line["replies"]) == 2) < 0.6
     assert len({normal(reply)[:20] for reply in REPLIES}) > len(REPLIES) // 2
 
 
 def test_everyday_talk_is_no_danger_and_is_answered_as_such():
     everyday = [line for line in LINES if not line["kind"]]
     alarms = [line["statement"] for line in everyday if danger_in(line["statement"])]
-    assert alarms == ["I overdosed on chocolate at Easter and feel sick."]  # the lexicon errs here
+    words = ("overdosed on chocolate", "stabbed every night at nine with a rubber", "she'll murder me if i start")
+    assert len(alarms) == 3 and all(any(word in alarm for alarm in alarms) for word in words)  # the lexicon errs here
     for (reply,) in (line["replies"] for line in everyday):
         assert danger_in(reply) is None and not re.search("emergency|crisis|helpline|are you safe", reply.lower())
 
 
 def test_they_are_a_corpus():
     train, dev, test = (load_corpus("danger", split) for split in ("train", "dev", "test"))
-    assert (len(train), dev, len(test)) == (140, [], 70)
+    assert [len(split) for split in (train, dev, test)] == [1448, 100, 70]
     rows = reply_rows(train)
-    assert len(rows) == 140 and len({row["id"] for row in rows}) == 140
-    assert all(len(row["prompt"]) == 1 for row in rows) and len(reply_rows(test)) == 10
+    assert len({row["id"] for row in rows}) == len(rows) > len(train) and len(reply_rows(test)) == 10
     with pytest.raises(ValueError, match="no split 'valid'"):
         load_corpus("danger", "valid")
+
+
+def test_what_was_said_before_stands_before():
+    line = next(line for line in LINES if line.get("earlier"))
+    (found,) = (some for some in load_corpus("danger", line["split"]) if some["id"] == f"danger-{line['id']}-0")
+    assert [message["content"] for message in found["messages"]] == [
+        *line["earlier"],
+        line["statement"],
+        *line["replies"],
+    ]
+    assert [message["role"] for message in found["messages"]] == ["user", "assistant"] * (len(found["messages"]) // 2)

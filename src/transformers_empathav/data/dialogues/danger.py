@@ -1,6 +1,7 @@
 """Statements of people in acute danger with careful replies, and everyday talk that only sounds like it. Our own."""
 
 import json
+from itertools import cycle
 from pathlib import Path
 
 from .jsonl import SPLITS
@@ -11,8 +12,9 @@ PATH = Path(__file__).with_name("danger.jsonl")
 
 def danger_lines() -> list[dict]:
     """
-    The lines of the file: `id`, `split`, `kind`, `statement` and `replies`. The kind is `suicide`, `overdose`,
-    `self-harm` or `violence`, and `None` for everyday talk. Statements of danger in `test` have no replies.
+    The lines of the file: `id`, `split`, `kind`, `statement` and `replies`, and sometimes `earlier`, the messages before
+    the statement, the person's first. The kind is `suicide`, `overdose`, `self-harm` or `violence`, and `None` for
+    everyday talk. Statements of danger in `test` have no replies.
     """
     return [json.loads(line) for line in PATH.read_text(encoding="utf-8").splitlines()]
 
@@ -25,7 +27,7 @@ def load_danger(split: str) -> list[dict]:
     name help without a number, and stay.
 
     Args:
-        split (`str`): `train` or `test`. `dev` is empty, since nothing is to be chosen by these statements.
+        split (`str`): `train`, `dev` or `test`. Choose by `dev`: no reply of a model was chosen by `test`.
 
     Raises:
         `ValueError`: there is no such split.
@@ -36,8 +38,8 @@ def load_danger(split: str) -> list[dict]:
     for line in danger_lines():
         if line["split"] != split:
             continue
-        said = {"role": "user", "content": line["statement"]}
         for number, reply in enumerate(line["replies"] or [None]):
-            answer = [] if reply is None else [{"role": "assistant", "content": reply}]
-            conversations.append({"id": f"danger-{line['id']}-{number}", "messages": [said, *answer]})
+            texts = [*line.get("earlier", ()), line["statement"], *([] if reply is None else [reply])]
+            messages = [{"role": role, "content": text} for role, text in zip(cycle(("user", "assistant")), texts)]
+            conversations.append({"id": f"danger-{line['id']}-{number}", "messages": messages})
     return conversations
