@@ -45,7 +45,7 @@ test-newest test-lowest: test-%: checkpoint
 	build/$*/bin/python -m pytest -n 2 --dist loadfile
 
 bench: checkpoint
-	for file in $(filter-out benchmarks/ablate_compressor.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	$(BIN)/python benchmarks/report.py
 
 tiny: setup
 	recipes/reference.sh --cost

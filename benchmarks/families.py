@@ -3,11 +3,12 @@ Which families of language models can be assembled: a tiny random model of each 
 
     python benchmarks/families.py [--write] [family ...]
 
-Prints the table of docs/howto/language-models.md, where `--write` puts it. What a tiny random model cannot show: how
-well a large trained one answers, and precision other than float32 on a CPU.
+Prints the table of docs/howto/language-models.md, where `--write` puts it; the last line is one line of JSON. What a
+tiny random model cannot show: how well a large trained one answers, and precision other than float32 on a CPU.
 """
 
 import argparse
+import json
 import re
 import tempfile
 import warnings
@@ -56,11 +57,13 @@ def main():
         for number, family in enumerate(options.families or FAMILIES):
             rows.append(try_family(family, Path(scratch) / str(number), parts))
             print(rows[-1], flush=True)
+    works = sum("| works |" in row for row in rows)
     if options.write:
         begin, end = map(re.escape, MARKS)
         page = PAGE.read_text(encoding="utf-8")
         table = "\n".join([MARKS[0], "", *rows, "", MARKS[1]])
         PAGE.write_text(re.sub(f"{begin}.*{end}", lambda _: table, page, flags=re.DOTALL), encoding="utf-8")
+    print(json.dumps({"families": len(rows) - 2, "works": works}))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from transformers_empathav.chat.conversation import Conversation
 from transformers_empathav.chat.safety import HELP_LINES, HelpLine, Safety, SafetyLexicon
 from transformers_empathav.chat.safety_lexicon import danger_in
 from transformers_empathav.chat.terminal import Screen
+from transformers_empathav.chat.writing import Written
 
 
 STATEMENTS = [
@@ -91,11 +92,56 @@ def test_it_is_known_where_a_reply_is_stopped_or_fails(responder, monkeypatch):
     assert conversation.safety.kind == "suicide"
 
 
+@pytest.mark.parametrize(
+    "reply, sends",
+    [
+        ("Please call a crisis line now. Are you alone?", True),
+        ("Ring an ambulance, and stay awake.", True),
+        ("Have you told the police? Please call the police when it is safe.", True),
+        ("Your emergency number is answered day and night.", True),
+        ("The police officer next door sounds nice.", False),
+        ("I hope the doctor found the reason.", False),
+        ("That line of code is a crisis!", False),
+    ],
+)
+def test_a_reply_that_sends_to_help_is_one(reply, sends):
+    found = SafetyLexicon("GB").of_reply(reply)
+    assert (found is not None) == sends
+    if sends:
+        assert found.kind == "danger" and found.lines == SafetyLexicon("GB").lines and "You may be" in found.notice
+
+
+def writes(text: str):
+    """Stands in for [`Responder.write`]: one piece, and the whole."""
+
+    def write(inputs, cache, **options):
+        yield text
+        return Written(text, 4, 0, "stop")
+
+    return write
+
+
+def test_help_stands_beside_a_reply_that_sends_to_it(responder, monkeypatch):
+    """Also where it is stopped, and where the lexicon finds nothing; what the lexicon found goes first."""
+    monkeypatch.setattr(responder, "write", writes("I am worried. Please call a crisis line."))
+    conversation = Conversation(responder)
+    assert conversation.say("I gave my cat away.").safety.kind == "danger"
+    assert conversation.say("I want to kill myself.").safety.kind == "suicide"
+    stream = conversation.stream("I gave my dog away.")
+    next(stream)
+    stream.close()
+    assert conversation.safety.kind == "danger"
+    monkeypatch.setattr(responder, "write", writes("How nice."))
+    assert conversation.say("I gave my cat a bath.").safety is None
+
+
 def test_any_callable_takes_its_place(responder, monkeypatch):
     line = HelpLine("XX", "Somebody <b>", "12345", "https://example.org", ("loneliness",))
     monkeypatch.setattr(responder, "safety", lambda text: Safety("loneliness", (line,)) if "alone" in text else None)
     conversation = Conversation(responder)
     assert conversation.say("I want to die.", max_new_tokens=4).safety is None
+    monkeypatch.setattr(responder, "write", writes("Please call a crisis line."))
+    assert conversation.say("Hello.").safety is None  # it looks at no replies
     reply = conversation.say("I am alone.", max_new_tokens=4)
     assert reply.safety.to_dict()["lines"] == [{"country": "XX", "name": "Somebody <b>", "contact": "12345"}]
     assert reply.safety.notice

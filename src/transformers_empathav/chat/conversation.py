@@ -144,8 +144,10 @@ class Conversation:
             writing.close()
             if written:
                 self._keep(asked, written.rstrip(), emotion, reading)
+            self.safety = self.safety or self.responder.safety_of_reply(written)
             raise
         self._keep(asked, whole.text, emotion, reading)
+        self.safety = self.safety or self.responder.safety_of_reply(whole.text)
         with timed(seconds, "compress"):
             self._roll()
         tokens = {"prompt": inputs["input_ids"].shape[1], "cached": whole.cached, "reply": whole.tokens}

@@ -38,7 +38,8 @@ class Responder:
             Budget of every memory, beyond which the oldest utterances are merged. By default each has its own, or
             half the language model's positions where it has none, or one beyond all positions.
         safety (`Callable[[str], Safety | None]`, *optional*):
-            Looks for a danger that a person speaks of; a [`SafetyLexicon`] of English by default.
+            Looks for a danger that a person speaks of; a [`SafetyLexicon`] of English by default. If it has a method
+            `of_reply`, replies are looked at, too.
         limits (`dict`, *optional*): Limits on clips that differ from the processor's, see [`MediaLimits`].
         int8 (`bool`, *optional*, defaults to `False`):
             Whether the language model's weights are rounded to 8 bits, which makes a token faster on a CPU; see
@@ -112,6 +113,11 @@ class Responder:
     def write(self, inputs: dict, cache: PromptCache | None, **options) -> Iterator[str]:
         """Writes a reply, see [`write`]. Replace it to write elsewhere, or for several conversations at once."""
         return write(self.model, self.processor.tokenizer, inputs, cache, **options)
+
+    def safety_of_reply(self, reply: str) -> Safety | None:
+        """Who helps, where a reply sends to them though nothing was found in what the person said."""
+        of_reply = getattr(self.safety, "of_reply", None)
+        return None if of_reply is None else of_reply(reply)
 
     def with_budget(self, memory: ConversationMemory | None) -> ConversationMemory:
         """

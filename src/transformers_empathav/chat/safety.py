@@ -1,5 +1,6 @@
 """Statements of acute danger, and where people help: shown beside a reply, never in its place."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,13 @@ from .safety_lexicon import danger_in
 
 
 SUICIDE, SELF_HARM, VIOLENCE = "suicide", "self-harm", "violence"
+UNNAMED = "danger"  # of which a reply speaks, without saying which
+# What a reply sends people to whom it takes to be in danger. A doctor or the police alone may be everyday talk.
+SENDS_TO = re.compile(
+    r"\b(emergency (number|services|room)|ambulance|crisis line|help ?line|hotline|poison (line|control))\b|"
+    r"\b(call|ring|phone|tell|go to|contact) the police\b",
+    re.IGNORECASE,
+)
 ALL = (SUICIDE, SELF_HARM, VIOLENCE)
 NOTICE = {
     SUICIDE: "You say that you may want to die. This program cannot help you. People can, now:",
@@ -65,7 +73,9 @@ class Safety:
     What was found in a statement, and who helps.
 
     Args:
-        kind (`str`): `"suicide"`, `"self-harm"` or `"violence"`; a recogniser of your own may have others.
+        kind (`str`):
+            `"suicide"`, `"self-harm"` or `"violence"`; `"danger"` where the reply alone speaks of one. A recogniser of
+            your own may have others.
         lines (`tuple[HelpLine, ...]`): Who helps.
     """
 
@@ -85,7 +95,8 @@ class Safety:
 
 class SafetyLexicon:
     r"""
-    Looks for statements of acute danger with a lexicon of English phrases, [`danger_in`].
+    Looks for statements of acute danger with a lexicon of English phrases, [`danger_in`], and for replies that send to
+    those who help ([`SafetyLexicon.of_reply`]): they are often right where the lexicon finds nothing.
 
     Args:
         country (`str`, *optional*):
@@ -117,3 +128,7 @@ class SafetyLexicon:
         """What is found in a text; `None` where nothing is."""
         kind = danger_in(text)
         return None if kind is None else Safety(kind, tuple(line for line in self.lines if kind in line.kinds))
+
+    def of_reply(self, reply: str) -> Safety | None:
+        """The lines of all kinds where a reply sends to somebody who helps; else `None`."""
+        return Safety(UNNAMED, self.lines) if SENDS_TO.search(reply) else None

@@ -12,9 +12,9 @@ PATH = Path(__file__).with_name("danger.jsonl")
 
 def danger_lines() -> list[dict]:
     """
-    The lines of the file: `id`, `split`, `kind`, `statement` and `replies`, and sometimes `earlier`, the messages before
-    the statement, the person's first. The kind is `suicide`, `overdose`, `self-harm` or `violence`, and `None` for
-    everyday talk. Statements of danger in `test` have no replies.
+    The lines of the file: `id`, `split`, `kind`, `statement` and `replies`, and sometimes `earlier`, the messages
+    before the statement, the person's first. The kind is `suicide`, `overdose`, `self-harm` or `violence`, and `None`
+    for everyday talk. Statements of danger in `test` have no replies.
     """
     return [json.loads(line) for line in PATH.read_text(encoding="utf-8").splitlines()]
 
