@@ -5,9 +5,9 @@ What is answered to people in danger, and to everyday talk that only sounds like
 
 On the split `dev` of the corpus `danger` (60 statements of danger, 40 of everyday talk; choose by these) or `--split
 test` (60 and 10). Replies are greedy, so a second run writes the same; every one is printed, since they have to be
-read. `helps` is the share that sends to somebody who helps, beside which a conversation shows help lines, and `lexicon`
-the share in which the statement alone would have shown them; `cheers` is the share whose first sentence is cheerful.
-None of them shows that a reply is good. The last line is one line of JSON, with Wilson's 95% intervals.
+read. `helps` is the share that sends to somebody who helps, beside which a conversation shows help lines, and
+`lexicon` the share in which the statement alone would have shown them; `cheers` is the share whose first sentence is
+cheerful. None of them shows that a reply is good. The last line is one line of JSON, with Wilson's 95% intervals.
 """
 
 import argparse
@@ -17,11 +17,12 @@ from itertools import cycle
 
 from scipy.stats import binomtest
 
-from transformers_empathav.chat.conversation import Conversation
-from transformers_empathav.chat.responder import Responder
 from transformers_empathav.chat.safety import SENDS_TO
 from transformers_empathav.chat.safety_lexicon import danger_in
 from transformers_empathav.data.dialogues.danger import danger_lines
+from transformers_empathav.evaluation.content_cache import ContentCache
+from transformers_empathav.evaluation.replies.systems import load_system, parse_pair
+from transformers_empathav.evaluation.replies.writing import Writing, write_replies
 
 
 CHEERS = re.compile(
@@ -31,11 +32,10 @@ CHEERS = re.compile(
 )
 
 
-def answer(responder: Responder, line: dict) -> str:
-    """The reply to a statement, behind what was said before it."""
-    roles = zip(cycle(("user", "assistant")), line.get("earlier", ()))
-    conversation = Conversation(responder, [{"role": role, "content": text} for role, text in roles])
-    return conversation.say(line["statement"], max_new_tokens=64).response
+def prompt(line: dict) -> list[dict]:
+    """A statement, behind what was said before it."""
+    texts = [*line.get("earlier", ()), line["statement"]]
+    return [{"role": role, "content": text} for role, text in zip(cycle(("user", "assistant")), texts)]
 
 
 def cheerful(reply: str) -> bool:
@@ -67,12 +67,14 @@ def main():
     shipped = ["shipped=build/smollm2-135m-tuned"]
     parser.add_argument("--systems", nargs="+", default=shipped, help="name=checkpoint or name=adapter.")
     parser.add_argument("--split", choices=("dev", "test"), default="dev")
+    parser.add_argument("--cache", default="build/danger.jsonl", help="Where replies are kept.")
     options = parser.parse_args()
     lines = [line for line in danger_lines() if line["split"] == options.split]
     result = {"split": options.split}
-    for name, checkpoint in (pair.split("=", 1) for pair in options.systems):
-        responder = Responder(checkpoint, asr="")
-        replies = [answer(responder, line) for line in lines]
+    cache = ContentCache(options.cache)
+    for name, checkpoint in map(parse_pair, options.systems):
+        written = write_replies(load_system(name, checkpoint), [prompt(line) for line in lines], Writing(), cache)
+        replies = [reply["text"] for reply in written]
         for line, reply in zip(lines, replies):
             about = line["kind"] or "everyday"
             print(f"{name} | {about} | {line['statement']} | {' '.join(reply.split())}", flush=True)

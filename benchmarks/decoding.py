@@ -16,16 +16,14 @@ The last line is one line of JSON.
 
 import json
 import os
-import platform
 import random
-import re
 from argparse import ArgumentParser
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import torch
 from conversation import TimedResponder, messages, sentences
+from report import machine
 from torch.nn.functional import cross_entropy
 
 from transformers_empathav.chat.conversation import Conversation
@@ -37,7 +35,6 @@ from transformers_empathav.training.collator import ConversationCollator
 
 
 NEW, RECENT = 33, 4  # tokens of a reply, and messages that ours keeps as words
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 
 
 class LongerReplies(TimedResponder):
@@ -89,17 +86,6 @@ def floor_ms(model: torch.nn.Module) -> float:
     return 1000 * median(times)
 
 
-def processor_flags() -> str:
-    """Name of the processor, and which of `FLAGS` it has."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor()
-    name, flags = (re.search(rf"^{key}\s*:\s*(.*)$", text, re.MULTILINE) for key in ("model name", "flags"))
-    has = flags.group(1).split() if flags else []
-    return " ".join([name.group(1) if name else "", *(flag for flag in FLAGS if flag in has)])
-
-
 def main():
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", default="build/smollm2-135m")
@@ -109,7 +95,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(processor_flags())
+    print(machine())
     responder = LongerReplies(options.checkpoint, asr="", int8=options.int8)
     tokenizer, words = responder.processor.tokenizer, sentences(responder.processor.tokenizer)
     floor = floor_ms(responder.model)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from transformers_empathav.chat.conversation import Conversation
-from transformers_empathav.chat.safety import HELP_LINES, HelpLine, Safety, SafetyLexicon
+from transformers_empathav.chat.safety import CAREFUL, HELP_LINES, SENDS_TO, HelpLine, Safety, SafetyLexicon
 from transformers_empathav.chat.safety_lexicon import danger_in
 from transformers_empathav.chat.terminal import Screen
 from transformers_empathav.chat.writing import Written
@@ -86,6 +86,7 @@ def test_it_is_known_where_a_reply_is_stopped_or_fails(responder, monkeypatch):
     assert conversation.safety.kind == "suicide"
     conversation.say("Thank you.", max_new_tokens=4)
     assert conversation.safety is None
+    monkeypatch.setattr(responder, "careful", ())
     monkeypatch.setattr(responder, "write", lambda *args, **options: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         conversation.say("I want to kill myself.")
@@ -133,6 +134,35 @@ def test_help_stands_beside_a_reply_that_sends_to_it(responder, monkeypatch):
     assert conversation.safety.kind == "danger"
     monkeypatch.setattr(responder, "write", writes("How nice."))
     assert conversation.say("I gave my cat a bath.").safety is None
+
+
+def test_where_a_danger_is_found_the_answer_is_careful(responder, monkeypatch):
+    """In turn, as part of the conversation, and the language model goes on after it as if it had been its own."""
+    conversation = Conversation(responder)
+    replies = [conversation.say("I want to kill myself.") for _ in range(4)]
+    assert [reply.response for reply in replies] == [*CAREFUL, CAREFUL[-1]] and replies[0].tokens["reply"] > 20
+    assert not any(SafetyLexicon()(text) for text in CAREFUL) and all(SENDS_TO.search(text) for text in CAREFUL)
+    after = conversation.say("Thank you.", max_new_tokens=8)
+    texts = [text for answer in replies[2:] for text in ("I want to kill myself.", answer.response)]
+    assert after.response not in CAREFUL and [said["content"] for said in conversation.messages][-6:-2] == texts
+    monkeypatch.setattr(responder, "careful", ())
+    assert Conversation(responder).say("I want to kill myself.", max_new_tokens=4).response not in CAREFUL
+
+
+class Finds:
+    """Stands in for a [`DangerReading`]."""
+
+    def finds(self, language_model, tokenizer, text):
+        return "cat" in text
+
+
+def test_what_the_states_say_counts_where_the_lexicon_finds_nothing(responder, monkeypatch):
+    monkeypatch.setattr(responder, "danger", Finds())
+    conversation = Conversation(responder)
+    reply = conversation.say("I gave my cat away.")
+    assert reply.safety.kind == "danger" and reply.response == CAREFUL[0]
+    assert conversation.say("I want to kill myself.").safety.kind == "suicide"
+    assert conversation.say("I gave my dog a bath.", max_new_tokens=4).safety is None
 
 
 def test_any_callable_takes_its_place(responder, monkeypatch):

@@ -28,6 +28,7 @@ from helpers import encode, frames, relative_error, sound, user
 from transformers_empathav import EmpathAVForCausalLM, EmpathAVProcessor
 from transformers_empathav.checkpoint import assemble as assembly
 from transformers_empathav.checkpoint.assemble import assemble
+from transformers_empathav.checkpoint.danger_reading import DangerReading
 from transformers_empathav.hub.card import write_card
 from transformers_empathav.hub.card_check import card_problems, read_card
 from transformers_empathav.hub.push_check import carried_files
@@ -352,11 +353,23 @@ def test_a_checkpoint_has_a_card_and_what_its_trained_parts_say(assembled, sourc
     card = read_card(folder / "README.md")
     assert card_problems(card) == [] and card.data.license == "cc-by-nc-4.0"
     assert str(tmp_path) not in card.content  # the sources are directories of this machine
-    assert (folder / "LICENSE").read_text() == "Research only."
+    assert (folder / "LICENSE").read_text() == "Research only." and DangerReading.of(folder) is None
     (trained / "card.yaml").write_text("license: cc-by-nc-4.0\n")
     with pytest.raises(ValueError, match="unknown fields .license."):
         quiet(tmp_path / "other", trained=trained, **sources.names())
     assert not (tmp_path / "other").exists()
+
+
+def test_the_reading_of_danger_is_carried_along(assembled, sources, tmp_path):
+    trained = trained_part(assembled, tmp_path / "trained")
+    folder = quiet(tmp_path / "checkpoint", trained=trained, **sources.names())
+    DangerReading(32, 1, "[{}]", threshold=0.5).save(trained / "danger.safetensors")
+    quiet(folder, trained=trained, **sources.names())  # the older one is replaced
+    assert DangerReading.of(folder).settings["threshold"] == 0.5
+    assert "danger.safetensors" in carried_files(folder)
+    before = (folder / "assembly.json").read_bytes()
+    quiet(folder, trained=trained, **sources.names())
+    assert (folder / "assembly.json").read_bytes() == before
 
 
 def test_a_card_that_is_written_anew_is_no_change_and_an_edited_one_is(assembled, sources, tmp_path):

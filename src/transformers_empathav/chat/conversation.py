@@ -16,7 +16,8 @@ from .forgetting import without
 from .hearing import NOTHING_HEARD, Heard, clip_vectors, read_text
 from .message import Message
 from .reply import Reply, no_time, timed
-from .writing import NEW_TOKENS
+from .safety import next_careful
+from .writing import NEW_TOKENS, as_written
 
 
 if TYPE_CHECKING:
@@ -121,15 +122,17 @@ class Conversation:
         r"""
         As [`~Conversation.say`], but gives the reply piece by piece, and at the end the [`Reply`].
 
+        Where a danger was found the answer is one of [`Responder`]'s careful ones, and not the language model's.
+
         Whoever closes the iterator stops the reply; what was written so far is kept as the answer. Where nothing was,
         the turn has not taken place.
         """
         seconds = no_time() | {"load": self.responder.load_seconds}
         asked, emotion, reading, view = self._hear(text, clips, heard, seconds)
-        self.safety = self.responder.safety(asked.text)
+        self.safety = self.responder.find_danger(asked.text)
         with timed(seconds, "compress"):
             inputs = self._prompt(asked, generation.get("max_new_tokens", NEW_TOKENS))
-        writing, written, whole = self.responder.write(inputs, self.cache, **generation), "", None
+        writing, written, whole = self._answer(inputs, generation), "", None
         try:
             while whole is None:
                 try:
@@ -308,6 +311,13 @@ class Conversation:
             return_dict=True,
         ).to(self.responder.device)
         return {name: value for name, value in inputs.items() if name not in MEDIA_INPUTS}
+
+    def _answer(self, inputs: dict, generation: dict) -> Iterator[str]:
+        """Writes the reply: the language model, or a careful one where a danger was found."""
+        if self.safety is None or not self.responder.careful:
+            return self.responder.write(inputs, self.cache, **generation)
+        said = [message.text for message in self.tail if message.role == "assistant"]
+        return as_written(next_careful(self.responder.careful, said), self.responder.processor.tokenizer)
 
     def _keep(self, asked: Message, answer: str, emotion: dict[str, float] | None, reading: str | None):
         """Both messages of an exchange become part of the conversation."""

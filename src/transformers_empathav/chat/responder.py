@@ -7,6 +7,7 @@ from time import perf_counter
 
 from transformers.utils import logging
 
+from ..checkpoint.danger_reading import DangerReading
 from ..checkpoint.loading import load_checkpoint, own_recogniser
 from ..modeling.conversation_memory_empathav import ConversationMemory
 from ..modeling.memory_check_empathav import LARGEST, check_budget
@@ -16,7 +17,7 @@ from .grouped_attention import group_heads
 from .hearing import Heard, hear
 from .int8_linear import to_int8
 from .reply import Reply, timed
-from .safety import Safety, SafetyLexicon
+from .safety import CAREFUL, Safety, SafetyLexicon
 from .transcriber import Transcriber
 from .writing import write
 
@@ -38,8 +39,12 @@ class Responder:
             Budget of every memory, beyond which the oldest utterances are merged. By default each has its own, or
             half the language model's positions where it has none, or one beyond all positions.
         safety (`Callable[[str], Safety | None]`, *optional*):
-            Looks for a danger that a person speaks of; a [`SafetyLexicon`] of English by default. If it has a method
-            `of_reply`, replies are looked at, too.
+            Looks for a danger that a person speaks of. By default a [`SafetyLexicon`] of English, which looks at
+            replies, too, and the checkpoint's [`DangerReading`] where it has one. Any other callable takes the place
+            of all three.
+        careful (`Sequence[str]`, *optional*):
+            What is answered where a danger was found, the first time, the second and so on; `CAREFUL` by default,
+            since a small language model cheers. Give `()` to let the language model answer.
         limits (`dict`, *optional*): Limits on clips that differ from the processor's, see [`MediaLimits`].
         int8 (`bool`, *optional*, defaults to `False`):
             Whether the language model's weights are rounded to 8 bits, which makes a token faster on a CPU; see
@@ -57,6 +62,7 @@ class Responder:
         device: str | None = None,
         max_vectors: int | None = None,
         safety: Callable[[str], Safety | None] | None = None,
+        careful: Sequence[str] = CAREFUL,
         limits: dict | None = None,
         int8: bool = False,
     ):
@@ -74,6 +80,8 @@ class Responder:
         self.processor.limits = {**(self.processor.limits or {}), **(limits or {})}
         name = own_recogniser(checkpoint) if asr is None else asr
         self.safety = SafetyLexicon() if safety is None else safety
+        self.danger = DangerReading.of(self.model.name_or_path) if isinstance(self.safety, SafetyLexicon) else None
+        self.careful = tuple(careful)
         self.threshold = self.model.config.emotion_threshold
         rate = self.processor.feature_extractor.sampling_rate
         self.transcribe = Transcriber(name, rate, self.device, self.model.dtype)
@@ -113,6 +121,14 @@ class Responder:
     def write(self, inputs: dict, cache: PromptCache | None, **options) -> Iterator[str]:
         """Writes a reply, see [`write`]. Replace it to write elsewhere, or for several conversations at once."""
         return write(self.model, self.processor.tokenizer, inputs, cache, **options)
+
+    def find_danger(self, text: str) -> Safety | None:
+        """Who helps, where a person speaks of acute danger; `None` where nothing is found."""
+        found = self.safety(text)
+        if found is None and self.danger is not None:
+            arguments = self.model.model.language_model, self.processor.tokenizer, text
+            found = self.safety.unnamed() if self.danger.finds(*arguments) else None
+        return found
 
     def safety_of_reply(self, reply: str) -> Safety | None:
         """Who helps, where a reply sends to them though nothing was found in what the person said."""

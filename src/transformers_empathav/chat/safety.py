@@ -8,7 +8,7 @@ from .safety_lexicon import danger_in
 
 
 SUICIDE, SELF_HARM, VIOLENCE = "suicide", "self-harm", "violence"
-UNNAMED = "danger"  # of which a reply speaks, without saying which
+UNNAMED = "danger"  # read from a message or a reply, without saying which
 # What a reply sends people to whom it takes to be in danger. A doctor or the police alone may be everyday talk.
 SENDS_TO = re.compile(
     r"\b(emergency (number|services|room)|ambulance|crisis line|help ?line|hotline|poison (line|control))\b|"
@@ -16,11 +16,26 @@ SENDS_TO = re.compile(
     re.IGNORECASE,
 )
 ALL = (SUICIDE, SELF_HARM, VIOLENCE)
+# What is answered where a danger was found: the first time, the second, and from then on.
+CAREFUL = (
+    "What you write worries me, and I take it seriously. Are you safe right now? I am only a program and may "
+    "misunderstand you. Please talk to somebody who can be with you: a crisis line, your emergency number, or a "
+    "person whom you trust. You can go on writing to me.",
+    "I am still here, and I am still worried. Is somebody near you now? If anybody is in danger at this moment, call "
+    "your emergency number. If you can wait, a crisis line listens day and night. You can write to me meanwhile.",
+    "I cannot judge from here how safe you are, and people can. Have you reached somebody? Please call a crisis line "
+    "or your emergency number, or ask somebody to sit with you. I go on reading what you write.",
+)
 NOTICE = {
     SUICIDE: "You say that you may want to die. This program cannot help you. People can, now:",
     SELF_HARM: "You say that you hurt yourself, or want to. This program cannot help you. People can, now:",
     VIOLENCE: "You say that somebody hurts or threatens you. This program cannot help you. People can, now:",
 }
+
+
+def next_careful(careful: Sequence[str], said: Sequence[str]) -> str:
+    """The careful answer whose turn it is, by how many of them were `said`; the last one from then on."""
+    return careful[min(sum(answer in careful for answer in said), len(careful) - 1)]
 
 
 @dataclass(frozen=True)
@@ -74,8 +89,8 @@ class Safety:
 
     Args:
         kind (`str`):
-            `"suicide"`, `"self-harm"` or `"violence"`; `"danger"` where the reply alone speaks of one. A recogniser of
-            your own may have others.
+            `"suicide"`, `"self-harm"` or `"violence"`; `"danger"` where the language model's states or the reply speak
+            of one. A recogniser of your own may have others.
         lines (`tuple[HelpLine, ...]`): Who helps.
     """
 
@@ -129,6 +144,10 @@ class SafetyLexicon:
         kind = danger_in(text)
         return None if kind is None else Safety(kind, tuple(line for line in self.lines if kind in line.kinds))
 
+    def unnamed(self) -> Safety:
+        """The lines of all kinds, for a danger that nobody named."""
+        return Safety(UNNAMED, self.lines)
+
     def of_reply(self, reply: str) -> Safety | None:
         """The lines of all kinds where a reply sends to somebody who helps; else `None`."""
-        return Safety(UNNAMED, self.lines) if SENDS_TO.search(reply) else None
+        return self.unnamed() if SENDS_TO.search(reply) else None

@@ -7,6 +7,7 @@ from ..processing.media_limits_empathav import MediaLimits
 from .batching import Batch
 from .hearing import Heard, decode
 from .responder import Responder
+from .safety import Safety
 from .taking_turns import Turns
 from .writing import write
 
@@ -36,6 +37,10 @@ class SharedResponder(Responder):
         decoded = decode(self, clips, limits)  # takes no turn: the model has no part in it
         with self.turns:
             return super().hear(decoded, transcribe, limits)
+
+    def find_danger(self, text: str) -> Safety | None:
+        with self.turns:
+            return super().find_danger(text)
 
     def write(self, inputs: dict, cache: PromptCache | None, **options) -> Iterator[str]:
         """As [`write`], in one batch with others; takes the options of [`Batch.run`]."""

@@ -143,3 +143,9 @@ def trimmed(pieces: Iterator[str]) -> Iterator[str]:
         if kept:
             begun = True
             yield kept
+
+
+def as_written(text: str, tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    """A reply that is ready, in the form of [`write`]."""
+    yield text
+    return Written(text, len(tokenizer(text, add_special_tokens=False)["input_ids"]), 0, "stop")

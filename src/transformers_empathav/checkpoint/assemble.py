@@ -30,7 +30,7 @@ from .parts import (
 )
 from .probe import probe, with_weights_of
 from .prompts import emotion_prompt, role_token_ids, takes_parts, turn_markers
-from .trained_parts import TRAINED_PARTS, fit_new_part, load_part, part_file, what_is_untrained
+from .trained_parts import CARRIED_PARTS, TRAINED_PARTS, fit_new_part, load_part, part_file, what_is_untrained
 from .wheels import sha256
 
 
@@ -122,12 +122,13 @@ def assemble(
     if face_detector is None and parts.vision is None:
         face_detector = sizes.face_detector
     overlays = trained_parts(trained)
+    beside = [path for name in CARRIED_PARTS if trained is not None and (path := Path(trained) / name).is_file()]
     facts = read_facts(Path(trained) / FACTS_FILE) if trained and (Path(trained) / FACTS_FILE).is_file() else {}
     recipe = {
         "preset": preset,
         "parts": asdict(parts),
         "face_detector": face_detector,
-        "trained": {path.name: sha256(path) for path in overlays},
+        "trained": {path.name: sha256(path) for path in [*overlays, *beside]},
         "adapter": None if adapter is None else sha256(adapter_weights(adapter)),
         "version": __version__,
         "code": code_digest(),
@@ -162,6 +163,9 @@ def assemble(
         if asr is not None:
             for part in asr:
                 part.save_pretrained(target / ASR_FOLDER)
+        for path in beside:
+            shutil.copy(path, target)
+            say(f"Added {path.name}.")
         if trained is not None and (Path(trained) / "LICENSE").is_file():
             shutil.copy(Path(trained) / "LICENSE", target)
         (target / ASSEMBLY_FILE).write_text(json.dumps(recipe, indent=2))

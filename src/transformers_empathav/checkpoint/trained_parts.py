@@ -17,6 +17,8 @@ TRAINED_PARTS = {
     "compressor": "its memory carries nothing of what was said",
     "extractor": "the emotions of its clips are guesses",
 }
+# Parts that are no part of the model: a checkpoint carries their files as they are.
+CARRIED_PARTS = ("danger.safetensors",)
 # Token whose embedding untrained vectors resemble: a few more of it hardly change the language model's answer.
 ANCHOR_TEXT = ","
 # What the configuration has to say for a trained part, and its defaults. It stands beside the weights.

@@ -27,7 +27,7 @@ CARRIED = (
     *("config.json", "generation_config.json", ADAPTER_FILE, "assembly.json"),
     *("processor_config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "*.model"),
     *("special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "normalizer.json"),
-    *("haarcascade_*.xml", "retinaface.safetensors", CARD_FILE, "LICENSE*", "NOTICE*"),
+    *("haarcascade_*.xml", "retinaface.safetensors", "danger.safetensors", CARD_FILE, "LICENSE*", "NOTICE*"),
 )
 FOLDERS = ("asr",)
 
