@@ -166,7 +166,7 @@ def table(name: str, kept: dict) -> str:
     figures = kept["figures"]
     rows = {words: figures[key] for key, words in rows.items() if figures.get(key) not in (None, [])}
     columns = figures[head[0]] if head else [""]
-    lines = [f"`{kept['command']}`, {kept['day']}, {kept['machine']}:", ""]
+    lines = [f"`{kept['command']}`, {kept['day']},", f"{kept['machine']}:", ""]
     lines += [f"| {head[1] if head else ''} | " + " | ".join(shown(value) for value in columns) + " |"]
     lines += ["| --- |" + " ---: |" * len(columns)]
     for words, values in rows.items():

@@ -23,8 +23,10 @@ TITLE = """# Samples
 
 Thirty conversations of our own writing, three lines of the user each. Every system answers by itself, greedily, and
 sees its own replies before. Nothing is edited or left out: `python benchmarks/samples.py`. These are not rated; read
-them and judge for yourself. **Replies to people in danger are bad here**: a model of 135 million parameters does not
-understand what is said in a roundabout way, and encourages. Do not let it answer people in need.
+them and judge for yourself. **A model of 135 million parameters does not understand people in danger**, and cheers.
+Where a danger is found a careful answer of ours stands in place of the model's ([Responsible
+use](responsible_use.md#when-somebody-speaks-of-danger)); where it is missed, the model answers. Do not let it answer
+people in need.
 """
 
 

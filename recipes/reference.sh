@@ -86,6 +86,9 @@ stage runs/dpo_mixed/adapter_model.safetensors 45 $(train epo dpo_smollm2-135m_m
 stage runs/pairs_own/table.json 30 $(recipe counter_emotional own_smollm2-135m)
 stage runs/epo_mixed/adapter_model.safetensors 20 $(train epo epo_smollm2-135m_own)
 
+# Whether a message speaks of danger, from the states of the language model with that adapter and without.
+stage runs/danger/report.json 10 python recipes/danger.py --checkpoints $base runs/epo_mixed --statements tests/chat/danger.jsonl
+
 # What it is worth.
 stage runs/evaluation/results.json 60 python recipes/evaluate.py --config recipes/configs/evaluate_smollm2-135m.yaml
 stage runs/evaluation/rendered 0 bash -c "python recipes/evaluate.py --render runs/evaluation/results.json --documents runs/evaluation/results.md && touch runs/evaluation/rendered"
