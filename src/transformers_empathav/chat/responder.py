@@ -42,13 +42,13 @@ class Responder:
             Looks for a danger that a person speaks of. By default a [`SafetyLexicon`] of English, which looks at
             replies, too, and the checkpoint's [`DangerReading`] where it has one. Any other callable takes the place
             of all three.
-        careful (`Sequence[str]`, *optional*):
-            What is answered where a danger was found, the first time, the second and so on; `CAREFUL` by default,
-            since a small language model cheers. Give `()` to let the language model answer.
         limits (`dict`, *optional*): Limits on clips that differ from the processor's, see [`MediaLimits`].
         int8 (`bool`, *optional*, defaults to `False`):
             Whether the language model's weights are rounded to 8 bits, which makes a token faster on a CPU; see
             [`to_int8`].
+        careful (`Sequence[str]`, *optional*):
+            What is answered where a danger was found, the first time, the second and so on; `CAREFUL` by default,
+            since a small language model cheers. Give `()` to let the language model answer.
 
     Raises:
         `ValueError`: the checkpoint is damaged or of another kind of model, or the budget is none.
@@ -62,9 +62,9 @@ class Responder:
         device: str | None = None,
         max_vectors: int | None = None,
         safety: Callable[[str], Safety | None] | None = None,
-        careful: Sequence[str] = CAREFUL,
         limits: dict | None = None,
         int8: bool = False,
+        careful: Sequence[str] = CAREFUL,
     ):
         started = perf_counter()
         self.model, self.processor = load_checkpoint(checkpoint, device)
