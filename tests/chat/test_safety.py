@@ -85,6 +85,7 @@ def test_it_is_known_where_a_reply_is_stopped_or_fails(responder, monkeypatch):
     stream.close()
     assert conversation.safety.kind == "suicide"
     conversation.say("Thank you.", max_new_tokens=4)
+    conversation.say("Thank you.", max_new_tokens=4)
     assert conversation.safety is None
     monkeypatch.setattr(responder, "careful", ())
     monkeypatch.setattr(responder, "write", lambda *args, **options: 1 / 0)
@@ -128,12 +129,13 @@ def test_help_stands_beside_a_reply_that_sends_to_it(responder, monkeypatch):
     conversation = Conversation(responder)
     assert conversation.say("I gave my cat away.").safety.kind == "danger"
     assert conversation.say("I want to kill myself.").safety.kind == "suicide"
+    conversation = Conversation(responder)
     stream = conversation.stream("I gave my dog away.")
     next(stream)
     stream.close()
     assert conversation.safety.kind == "danger"
     monkeypatch.setattr(responder, "write", writes("How nice."))
-    assert conversation.say("I gave my cat a bath.").safety is None
+    assert Conversation(responder).say("I gave my cat a bath.").safety is None
 
 
 def test_where_a_danger_is_found_the_answer_is_careful(responder, monkeypatch):
@@ -142,9 +144,11 @@ def test_where_a_danger_is_found_the_answer_is_careful(responder, monkeypatch):
     replies = [conversation.say("I want to kill myself.") for _ in range(4)]
     assert [reply.response for reply in replies] == [*CAREFUL, CAREFUL[-1]] and replies[0].tokens["reply"] > 20
     assert not any(SafetyLexicon()(text) for text in CAREFUL) and all(SENDS_TO.search(text) for text in CAREFUL)
+    answered = conversation.say("Thank you.")
+    assert answered.response == CAREFUL[-1] and answered.safety.kind == "suicide"  # it answers the question
     after = conversation.say("Thank you.", max_new_tokens=8)
-    texts = [text for answer in replies[2:] for text in ("I want to kill myself.", answer.response)]
-    assert after.response not in CAREFUL and [said["content"] for said in conversation.messages][-6:-2] == texts
+    assert after.response not in CAREFUL and after.safety is None
+    assert [said["content"] for said in conversation.messages][-4:-1] == ["Thank you.", CAREFUL[-1], "Thank you."]
     monkeypatch.setattr(responder, "careful", ())
     assert Conversation(responder).say("I want to kill myself.", max_new_tokens=4).response not in CAREFUL
 
@@ -162,7 +166,7 @@ def test_what_the_states_say_counts_where_the_lexicon_finds_nothing(responder, m
     reply = conversation.say("I gave my cat away.")
     assert reply.safety.kind == "danger" and reply.response == CAREFUL[0]
     assert conversation.say("I want to kill myself.").safety.kind == "suicide"
-    assert conversation.say("I gave my dog a bath.", max_new_tokens=4).safety is None
+    assert Conversation(responder).say("I gave my dog a bath.", max_new_tokens=4).safety is None
 
 
 def test_any_callable_takes_its_place(responder, monkeypatch):

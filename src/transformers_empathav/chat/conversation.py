@@ -16,7 +16,7 @@ from .forgetting import without
 from .hearing import NOTHING_HEARD, Heard, clip_vectors, read_text
 from .message import Message
 from .reply import Reply, no_time, timed
-from .safety import next_careful
+from .safety import Safety, next_careful
 from .writing import NEW_TOKENS, as_written
 
 
@@ -122,14 +122,15 @@ class Conversation:
         r"""
         As [`~Conversation.say`], but gives the reply piece by piece, and at the end the [`Reply`].
 
-        Where a danger was found the answer is one of [`Responder`]'s careful ones, and not the language model's.
+        Where a danger was found the answer is one of [`Responder`]'s careful ones, and not the language model's. So is
+        the next one, since it answers their question.
 
         Whoever closes the iterator stops the reply; what was written so far is kept as the answer. Where nothing was,
         the turn has not taken place.
         """
         seconds = no_time() | {"load": self.responder.load_seconds}
         asked, emotion, reading, view = self._hear(text, clips, heard, seconds)
-        self.safety = self.responder.find_danger(asked.text)
+        self.safety = self._danger(asked.text)
         with timed(seconds, "compress"):
             inputs = self._prompt(asked, generation.get("max_new_tokens", NEW_TOKENS))
         writing, written, whole = self._answer(inputs, generation), "", None
@@ -311,6 +312,13 @@ class Conversation:
             return_dict=True,
         ).to(self.responder.device)
         return {name: value for name, value in inputs.items() if name not in MEDIA_INPUTS}
+
+    def _danger(self, text: str) -> Safety | None:
+        """What is found in the newest message, or in the one before that a careful answer asked about."""
+        found = self.responder.find_danger(text)
+        if found is None and len(self.tail) > 1 and self.tail[-1].text in self.responder.careful:
+            found = self.responder.find_danger(self.tail[-2].text)
+        return found
 
     def _answer(self, inputs: dict, generation: dict) -> Iterator[str]:
         """Writes the reply: the language model, or a careful one where a danger was found."""
