@@ -70,7 +70,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    responder = TimedResponder(options.checkpoint, asr="")
+    responder = TimedResponder(options.checkpoint, asr="", careful=False)
     words = sentences(responder.processor.tokenizer)
     report = {name: [] for name in ("turns", "turn_s", "turn_worst_s", "full_kept_kv_turn_s", "rss_mb")}
     for turns in options.turns:

@@ -96,7 +96,7 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(machine())
-    responder = LongerReplies(options.checkpoint, asr="", int8=options.int8)
+    responder = LongerReplies(options.checkpoint, asr="", int8=options.int8, careful=False)
     tokenizer, words = responder.processor.tokenizer, sentences(responder.processor.tokenizer)
     floor = floor_ms(responder.model)
     try:

@@ -52,7 +52,7 @@ def main():
     if options.soak and options.clips is None and "EMPATHAV_DATA" in os.environ:
         options.clips = Path(os.environ["EMPATHAV_DATA"]) / "av_clips"
     command = [sys.executable, "-m", "transformers_empathav.cli", "serve", options.checkpoint, "--port", "0"]
-    command += ["--name", "model", "--known", str(options.known), "--timeout", "3600"]
+    command += ["--name", "model", "--known", str(options.known), "--timeout", "3600", "--no-careful"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     try:
         url = next(found[1] for line in process.stderr if (found := re.search(r"running on (http\S+)", line)))

@@ -42,7 +42,7 @@ class DangerArguments:
         default="<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n",
         metadata={"help": "What the language model sees around a message, {} being the message."},
     )
-    alarms: float = field(default=0.005, metadata={"help": "Share of everyday messages that may count."})
+    alarms: float = field(default=0.01, metadata={"help": "Share of everyday messages that may count."})
     epochs: int = field(default=20, metadata={"help": "Passes over the training texts."})
     seed: int = field(default=0, metadata={"help": "Of messages drawn and of training."})
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from transformers_empathav.chat.conversation import Conversation
+from transformers_empathav.chat.responder import Responder
 from transformers_empathav.chat.safety import CAREFUL, HELP_LINES, SENDS_TO, HelpLine, Safety, SafetyLexicon
 from transformers_empathav.chat.safety_lexicon import danger_in
 from transformers_empathav.chat.terminal import Screen
@@ -167,6 +168,11 @@ def test_what_the_states_say_counts_where_the_lexicon_finds_nothing(responder, m
     assert reply.safety.kind == "danger" and reply.response == CAREFUL[0]
     assert conversation.say("I want to kill myself.").safety.kind == "suicide"
     assert Conversation(responder).say("I gave my dog a bath.", max_new_tokens=4).safety is None
+
+
+@pytest.mark.parametrize("careful, kept", [(True, CAREFUL), (False, ()), (("Stay.",), ("Stay.",))])
+def test_what_is_answered_can_be_chosen(responder, careful, kept):
+    assert Responder(responder.model.name_or_path, device="cpu", careful=careful).careful == kept
 
 
 def test_any_callable_takes_its_place(responder, monkeypatch):

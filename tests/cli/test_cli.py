@@ -16,6 +16,7 @@ from command import SHORT, answered, contents, refused, respond
 from helpers import relative_error
 from transformers_empathav import EMOTION_LABELS
 from transformers_empathav.chat.conversation_file import peek
+from transformers_empathav.chat.safety import CAREFUL
 from transformers_empathav.cli import app
 from transformers_empathav.testing.tiny import tiny_model, tiny_processor
 
@@ -318,6 +319,12 @@ def test_sampling_is_chosen_and_repeatable(checkpoint):
     assert "nothing to seed" in refused(checkpoint, "--text", "Hello", "--seed", "1")
     for option, value in (("--temperature", "0"), ("--temperature", "nan"), ("--top-p", "1.5")):
         assert option in refused(checkpoint, "--text", "Hello", option, value)
+
+
+@pytest.mark.parametrize("options, answered", [((), True), (("--no-careful",), False)])
+def test_a_danger_is_answered_in_fixed_words_or_by_the_model(checkpoint, options, answered):
+    result = json.loads(respond(checkpoint, "--text", "I want to kill myself.", "--json", *options).stdout)
+    assert result["safety"]["kind"] == "suicide" and (result["response"] in CAREFUL) is answered
 
 
 def test_system_prompt_and_recent_turns_are_options(checkpoint, tmp_path):

@@ -46,9 +46,9 @@ class Responder:
         int8 (`bool`, *optional*, defaults to `False`):
             Whether the language model's weights are rounded to 8 bits, which makes a token faster on a CPU; see
             [`to_int8`].
-        careful (`Sequence[str]`, *optional*):
-            What is answered where a danger was found, the first time, the second and so on; `CAREFUL` by default,
-            since a small language model cheers. Give `()` to let the language model answer.
+        careful (`bool` or `Sequence[str]`, *optional*, defaults to `True`):
+            Whether a danger that was found is answered by `CAREFUL`, since a small language model cheers; `False` lets
+            it answer. Or answers of your own, for the first time, the second and so on.
 
     Raises:
         `ValueError`: the checkpoint is damaged or of another kind of model, or the budget is none.
@@ -64,7 +64,7 @@ class Responder:
         safety: Callable[[str], Safety | None] | None = None,
         limits: dict | None = None,
         int8: bool = False,
-        careful: Sequence[str] = CAREFUL,
+        careful: bool | Sequence[str] = True,
     ):
         started = perf_counter()
         self.model, self.processor = load_checkpoint(checkpoint, device)
@@ -81,7 +81,7 @@ class Responder:
         name = own_recogniser(checkpoint) if asr is None else asr
         self.safety = SafetyLexicon() if safety is None else safety
         self.danger = DangerReading.of(self.model.name_or_path) if isinstance(self.safety, SafetyLexicon) else None
-        self.careful = tuple(careful)
+        self.careful = CAREFUL if careful is True else tuple(careful or ())
         self.threshold = self.model.config.emotion_threshold
         rate = self.processor.feature_extractor.sampling_rate
         self.transcribe = Transcriber(name, rate, self.device, self.model.dtype)

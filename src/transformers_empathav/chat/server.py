@@ -67,6 +67,7 @@ def load_app(
     asr: str | None = None,
     max_vectors: int | None = None,
     int8: bool = False,
+    careful: bool = True,
 ) -> FastAPI:
     r"""
     Loads a checkpoint into an application of ASGI, for a process that does nothing else.
@@ -76,13 +77,13 @@ def load_app(
         settings ([`Settings`]): Limits and names.
         store (`str`, *optional*): Where conversations are kept beyond this process, see [`StateStore`].
         store_days (`float`, *optional*, defaults to 30): They are deleted after.
-        asr, max_vectors, int8 (*optional*): See [`Responder`].
+        asr, max_vectors, int8, careful (*optional*): See [`Responder`].
 
     Raises:
         `ValueError`, `OSError`: the store or the checkpoint cannot be opened.
     """
     kept = None if store is None else StateStore(store, store_days)
-    responder = SharedResponder(checkpoint, asr=asr, max_vectors=max_vectors, int8=int8)
+    responder = SharedResponder(checkpoint, asr=asr, max_vectors=max_vectors, int8=int8, careful=careful)
     responder.transcribe.load()
     log_no_words()
     return create_app(responder, settings, kept)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .shared import Checkpoint, Int8, MaxNewTokens, MaxVectors, Recogniser, Temperature, TopP, writing_options
+from .shared import Careful, Checkpoint, Int8, MaxNewTokens, MaxVectors, Recogniser, Temperature, TopP, writing_options
 
 
 PASSWORD = "EMPATHAV_PASSWORD"
@@ -26,6 +26,7 @@ def web_page(
     asr: Recogniser = None,
     max_vectors: MaxVectors = None,
     int8: Int8 = False,
+    careful: Careful = True,
     max_new_tokens: MaxNewTokens = 96,
     temperature: Temperature = None,
     top_p: TopP = None,
@@ -44,7 +45,9 @@ def web_page(
     from ..chat.web import build_page, import_gradio, launch
 
     import_gradio()
-    responder = Responder(checkpoint, asr=asr, max_vectors=max_vectors, safety=SafetyLexicon(country), int8=int8)
+    responder = Responder(
+        checkpoint, asr=asr, max_vectors=max_vectors, safety=SafetyLexicon(country), int8=int8, careful=careful
+    )
     responder.transcribe.load()
     limits = Limits(seconds=max_seconds, megabytes=max_megabytes)
     page = build_page(responder, limits, max_new_tokens=max_new_tokens, **writing)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .shared import (
+    Careful,
     Checkpoint,
     Int8,
     Limits,
@@ -37,6 +38,7 @@ def chat(
     asr: Recogniser = None,
     max_vectors: MaxVectors = None,
     int8: Int8 = False,
+    careful: Careful = True,
     max_new_tokens: MaxNewTokens = 96,
     temperature: Temperature = None,
     top_p: TopP = None,
@@ -56,7 +58,7 @@ def chat(
     from ..chat.responder import Responder
     from ..chat.terminal import Screen
 
-    responder = Responder(checkpoint, asr=asr, max_vectors=max_vectors, limits=limits, int8=int8)
+    responder = Responder(checkpoint, asr=asr, max_vectors=max_vectors, limits=limits, int8=int8, careful=careful)
     screen = Screen()
     if memory is not None and is_conversation(memory):
         conversation = Conversation.load(memory, responder)

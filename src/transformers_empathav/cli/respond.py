@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .shared import (
+    Careful,
     Checkpoint,
     Int8,
     Limits,
@@ -39,6 +40,7 @@ def respond(
     transcribe: Annotated[bool, typer.Option("--transcribe/--no-transcribe", help="Recognise speech.")] = True,
     max_vectors: MaxVectors = None,
     int8: Int8 = False,
+    careful: Careful = True,
     max_new_tokens: MaxNewTokens = 96,
     temperature: Temperature = None,
     top_p: TopP = None,
@@ -62,7 +64,9 @@ def respond(
     from ..chat.conversation_file import is_conversation
     from ..chat.responder import Responder
 
-    responder = Responder(checkpoint, asr=asr if transcribe else "", max_vectors=max_vectors, limits=limits, int8=int8)
+    responder = Responder(
+        checkpoint, asr=asr if transcribe else "", max_vectors=max_vectors, limits=limits, int8=int8, careful=careful
+    )
     known = memory is not None and is_conversation(memory)
     conversation = Conversation.load(memory, responder) if known else Conversation(responder)
     conversation.read_words = True

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .shared import Checkpoint, Int8, MaxVectors, Recogniser
+from .shared import Careful, Checkpoint, Int8, MaxVectors, Recogniser
 
 
 KEY = "EMPATHAV_API_KEY"
@@ -31,6 +31,7 @@ def serve(
     asr: Recogniser = None,
     max_vectors: MaxVectors = None,
     int8: Int8 = False,
+    careful: Careful = True,
 ):
     """Serve OpenAI's chat completions at http://HOST:PORT/v1. EMPATHAV_API_KEY sets the key that clients bring."""
     try:
@@ -55,5 +56,5 @@ def serve(
         timeout=timeout,
         known_bytes=known * MEBIBYTE,
     )
-    app = load_app(checkpoint, settings, store, store_days, asr, max_vectors, int8)
+    app = load_app(checkpoint, settings, store, store_days, asr, max_vectors, int8, careful)
     uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=int(timeout) + 1, server_header=False)

@@ -24,6 +24,7 @@ MaxVectors = Annotated[
     typer.Option(min=1, help="Budget of a memory, in vectors; its own, or half the model's positions."),
 ]
 Int8 = Annotated[bool, typer.Option("--int8", help="Round the language model's weights to 8 bits: faster on a CPU.")]
+Careful = Annotated[bool, typer.Option(help="Answer a danger that was found in fixed words; else the model answers.")]
 System = Annotated[str | None, typer.Option(help="System prompt; the checkpoint's own if not given.")]
 RecentTurns = Annotated[int | None, typer.Option(min=1, help="Newest messages kept word by word.")]
 MaxNewTokens = Annotated[int, typer.Option(min=1, help="Longest reply, in tokens.")]
