@@ -19,6 +19,12 @@ def danger_lines() -> list[dict]:
     return [json.loads(line) for line in PATH.read_text(encoding="utf-8").splitlines()]
 
 
+def as_messages(line: dict, reply: str | None = None) -> list[dict]:
+    """The messages of a line: what was said before, the statement, and the reply if there is one."""
+    texts = [*line.get("earlier", ()), line["statement"], *([] if reply is None else [reply])]
+    return [{"role": role, "content": text} for role, text in zip(cycle(("user", "assistant")), texts)]
+
+
 def load_danger(split: str) -> list[dict]:
     r"""
     A conversation for each reply of each statement, and one without a reply for a statement that has none.
@@ -39,7 +45,5 @@ def load_danger(split: str) -> list[dict]:
         if line["split"] != split:
             continue
         for number, reply in enumerate(line["replies"] or [None]):
-            texts = [*line.get("earlier", ()), line["statement"], *([] if reply is None else [reply])]
-            messages = [{"role": role, "content": text} for role, text in zip(cycle(("user", "assistant")), texts)]
-            conversations.append({"id": f"danger-{line['id']}-{number}", "messages": messages})
+            conversations.append({"id": f"danger-{line['id']}-{number}", "messages": as_messages(line, reply)})
     return conversations
