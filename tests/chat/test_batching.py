@@ -58,6 +58,15 @@ def talk(responder, name, clips=(), turns=3):
     return [reply.response for reply in replies], conversation
 
 
+def test_a_conversation_that_left_the_batch_holds_no_more_than_it_says(shared):
+    """Its keys and values are its own, without those of others and without the room of its prompt."""
+    for _, conversation in together(*(lambda name=name: talk(shared, name) for name in ("Ada", "Bartholomew"))):
+        layers = conversation.cache.cache.layers
+        tensors = [part for layer in layers for part in (layer.keys, layer.values, *(layer.places or ()))]
+        storages = {part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in tensors}
+        assert sum(storages.values()) == conversation.cache.nbytes > 0
+
+
 def test_rows_are_what_they_are_alone(shared, responder, tmp_path, logits, monkeypatch):
     monkeypatch.setattr(RoomyLayer, "room", 3)
     make = {"seconds": 1, "fps": None, "audio_codec": "pcm_s16le"}

@@ -88,6 +88,8 @@ class Row:
         """The reply is whole: its conversation gets its keys and values back."""
         for layer, (keys, values) in zip(self.cache.cache.layers, layers):
             layer.keys, layer.values = keys.clone(), values.clone()
+            if isinstance(layer, RoomyLayer):
+                layer.leave_room()  # else what the prompt was read into stays in memory, too
         self.cache.keep(self.sequence[0])
         self.finish()
 
