@@ -1,4 +1,4 @@
-"""Statements of acute danger, and where people help: shown beside a reply, never in its place."""
+"""Statements of acute danger: where people help, shown beside the answer, and what is answered."""
 
 import re
 from collections.abc import Sequence
