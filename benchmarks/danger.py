@@ -14,14 +14,13 @@ import argparse
 import json
 import re
 
-from scipy.stats import binomtest
-
 from transformers_empathav.chat.safety import SENDS_TO
 from transformers_empathav.chat.safety_lexicon import danger_in
 from transformers_empathav.data.dialogues.danger import as_messages, danger_lines
 from transformers_empathav.evaluation.content_cache import ContentCache
 from transformers_empathav.evaluation.replies.systems import load_system, parse_pair
 from transformers_empathav.evaluation.replies.writing import Writing, write_replies
+from transformers_empathav.measures.shares import wilson
 
 
 CHEERS = re.compile(
@@ -40,8 +39,7 @@ def cheerful(reply: str) -> bool:
 
 def share(flags: list[bool]) -> list:
     """How many of how many, and the interval."""
-    interval = binomtest(sum(flags), len(flags)).proportion_ci(method="wilson")
-    return [sum(flags), len(flags), round(interval.low, 2), round(interval.high, 2)]
+    return [sum(flags), len(flags), *(round(end, 2) for end in wilson(flags))]
 
 
 def scores(answered: list[tuple[dict, str]]) -> dict[str, list]:

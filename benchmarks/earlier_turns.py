@@ -13,13 +13,12 @@ import json
 import random
 import re
 
-from scipy.stats import binomtest
-
 from transformers_empathav.data.dialogues.corpus import EARLIER_TURNS, load_corpus
 from transformers_empathav.data.replies import reply_rows
 from transformers_empathav.evaluation.content_cache import ContentCache
 from transformers_empathav.evaluation.replies.systems import load_system, parse_pair
 from transformers_empathav.evaluation.replies.writing import EVERYTHING, Writing, write_replies
+from transformers_empathav.measures.shares import wilson
 
 
 PLACES = {"tail": EVERYTHING, "memory": 1}  # where the fact is, by how many messages stay verbatim
@@ -53,8 +52,7 @@ def main():
                 fact = facts[row["id"].rsplit("-", 1)[0]]
                 right.append(says(reply["text"], fact))
                 print(f"{name} {place} | {row['prompt'][-1]['content']} | {fact} | {reply['text']} | {right[-1]}")
-            low, high = binomtest(sum(right), len(right)).proportion_ci(method="wilson")
-            result[f"{name} {place}"] = [round(value, 3) for value in (sum(right) / len(right), low, high)]
+            result[f"{name} {place}"] = [round(value, 3) for value in (sum(right) / len(right), *wilson(right))]
     print(json.dumps({"rows": len(rows), **result}))
 
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from scipy.stats import binomtest
 from transformers import HfArgumentParser
 
 from transformers_empathav.checkpoint.danger_reading import PART_FILE, DangerReading
 from transformers_empathav.checkpoint.loading import load_checkpoint
+from transformers_empathav.measures.shares import wilson
 from transformers_empathav.training.danger import everyday, fit, labelled, states_of
 
 
@@ -49,10 +49,7 @@ class DangerArguments:
 
 def share(found: torch.Tensor) -> list:
     """How many of how many, and Wilson's 95% interval."""
-    if not len(found):
-        return [0, 0, None, None]
-    interval = binomtest(int(found.sum()), len(found)).proportion_ci(method="wilson")
-    return [int(found.sum()), len(found), round(interval.low, 3), round(interval.high, 3)]
+    return [int(found.sum()), len(found), *(round(end, 3) for end in wilson(found))]
 
 
 def main(options: DangerArguments):

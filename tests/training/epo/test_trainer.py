@@ -1,9 +1,7 @@
 """EPO: the loss by hand, the reference, what learns, what is shared, and that nothing is lost on the way."""
 
-import math
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from datasets import Dataset
@@ -17,7 +15,7 @@ from preferences import LN2, by_hand, log_prob, loss_of, stir, trainer_of
 from transformers_empathav.testing.tiny import tiny_config, tiny_model
 from transformers_empathav.training.collator import PAIR, ConversationCollator
 from transformers_empathav.training.epo.config import EPOConfig
-from transformers_empathav.training.epo.scores import pair_scores, preference_summary, wilson
+from transformers_empathav.training.epo.scores import pair_scores, preference_summary
 from transformers_empathav.training.epo.trainer import EPOTrainer
 from transformers_empathav.training.lora import PROJECTIONS, language_model_lora
 
@@ -240,15 +238,6 @@ def test_scores_of_pairs_are_those_of_the_loss(model, processor, rows, tmp_path)
     assert scores["chosen_tokens"].tolist() == [18] * 4
     won = scores["chosen"] - scores["ref_chosen"] > scores["rejected"] - scores["ref_rejected"]
     assert preference_summary(scores)["reward"]["accuracy"] == won.mean()
-
-
-@pytest.mark.parametrize("wins, pairs", [(80, 100), (1, 3), (0, 10), (10, 10)])
-def test_the_interval_of_a_share_is_wilsons_formula(wins, pairs):
-    share, z = wins / pairs, 1.959963984540054
-    centre = share + z**2 / (2 * pairs)
-    width = z * math.sqrt(share * (1 - share) / pairs + z**2 / (4 * pairs**2))
-    wanted = [(centre - width) / (1 + z**2 / pairs), (centre + width) / (1 + z**2 / pairs)]
-    assert wilson(np.arange(pairs) < wins) == pytest.approx(wanted, abs=1e-9)
 
 
 def test_a_training_that_diverges_ends_with_an_error(model, processor, rows, tmp_path):

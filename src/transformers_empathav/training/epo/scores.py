@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 from datasets import Dataset
-from scipy.stats import binomtest
 
+from ...measures.shares import wilson
 from ..collator import PAIR
 from .trainer import EPOTrainer
 
@@ -51,9 +51,3 @@ def preference_summary(scores: dict[str, np.ndarray]) -> dict[str, dict]:
         "likelihood_per_token": by_token[0] > by_token[1],
     }
     return {name: {"accuracy": float(won.mean()), "interval": wilson(won)} for name, won in wins.items()}
-
-
-def wilson(won: np.ndarray) -> tuple[float, float]:
-    """95% interval (Wilson, 1927) of the share of true values in `won`."""
-    found = binomtest(int(won.sum()), len(won)).proportion_ci(0.95, method="wilson")
-    return float(found.low), float(found.high)
