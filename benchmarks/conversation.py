@@ -18,29 +18,26 @@ from time import perf_counter
 import torch
 from rich.console import Console
 from rich.table import Table
+from transformers import StoppingCriteria
 
 from transformers_empathav import PromptCache
 from transformers_empathav.chat.conversation import Conversation
 from transformers_empathav.chat.responder import Responder
-from transformers_empathav.chat.writing import Written
 
 
 TOKENS, MEASURED = 20, 16
 
 
-class Clock:
-    """Notes when the first token of a reply comes; the tokens of the prompt come before it."""
+class Clock(StoppingCriteria):
+    """Notes when the first token of a reply was chosen, and the last one."""
 
     def __init__(self):
-        self.first, self.puts = None, 0
+        self.first = self.last = None
 
-    def put(self, value):
-        self.puts += 1
-        if self.puts == 2:
-            self.first = perf_counter()
-
-    def end(self):
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.Tensor, **kwargs) -> torch.BoolTensor:
         self.last = perf_counter()
+        self.first = self.first or self.last
+        return torch.zeros(len(input_ids), dtype=torch.bool)
 
 
 class TimedResponder(Responder):
@@ -50,16 +47,8 @@ class TimedResponder(Responder):
 
     def write(self, inputs, cache, **options):
         self.clock = Clock()
-        ids = generate(self.model, inputs, cache, self.clock, self.tokens)
-        text = self.processor.decode(ids, skip_special_tokens=True).strip() or "..."
-        yield text
-        return Written(text, len(ids), cache.reused, "length")
-
-
-def generate(model, inputs, cache, clock, tokens: int = TOKENS) -> list[int]:
-    options = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False, "repetition_penalty": 1.1}
-    written = model.generate(**inputs, prompt_cache=cache, streamer=clock, **options)
-    return written[0, inputs["input_ids"].shape[1] :].tolist()
+        length = {"max_new_tokens": self.tokens, "min_new_tokens": self.tokens}
+        return super().write(inputs, cache, stopping_criteria=[self.clock], **length)
 
 
 def main():
@@ -117,14 +106,14 @@ def verbatim(responder: TimedResponder, words, turns: int) -> list[float]:
     """Seconds of the same turns where the prompt holds all messages."""
     said, cache, costs = messages(words, turns), PromptCache(), []
     for _ in range(MEASURED + 1):
-        started, clock = perf_counter(), Clock()
+        started = perf_counter()
         said.append({"role": "user", "content": next(words)})
         inputs = responder.processor.apply_chat_template(
             said, recent_turns=len(said), max_length=10**9, add_generation_prompt=True, tokenize=True, return_dict=True
         )
-        ids = generate(responder.model, dict(inputs), cache, clock)
-        said.append({"role": "assistant", "content": responder.processor.decode(ids).strip() or "..."})
-        costs.append(clock.first - started)
+        reply = "".join(responder.write(dict(inputs), cache))
+        said.append({"role": "assistant", "content": reply})
+        costs.append(responder.clock.first - started)
     return costs[1:]
 
 

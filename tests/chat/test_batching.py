@@ -10,7 +10,6 @@ from helpers import relative_error
 from transformers_empathav.chat.batching import Row, until
 from transformers_empathav.chat.conversation import Conversation
 from transformers_empathav.chat.shared_responder import SharedResponder
-from transformers_empathav.chat.taking_turns import Turns
 from transformers_empathav.modeling.roomy_layer_empathav import RoomyLayer
 
 
@@ -187,30 +186,15 @@ def test_pieces_end_at_the_first_stop(pieces, stops, expected):
     assert "".join(until(pieces, stops)) == expected
 
 
-def test_turns_are_given_in_order():
-    turns, order, threads = Turns(), [], []
-
-    def take(number):
-        with turns, turns:  # who has it may take it again
-            order.append(number)
-
-    with turns:
-        for number in range(5):
-            threads.append(threading.Thread(target=take, args=(number,)))
-            threads[-1].start()
-            while len(turns._waiting) <= number:
-                pass
-    for thread in threads:
-        thread.join()
-    assert order == [0, 1, 2, 3, 4]
-
-
 @pytest.mark.parametrize("name", ["encode_history", "apply_chat_template"])
 def test_the_tokenizer_is_used_by_one_thread_at_a_time(shared, name):
-    message = {"role": "user", "content": "Hello"}
+    message, free = {"role": "user", "content": "Hello"}, threading.Event()
     thread = threading.Thread(target=getattr(shared.processor, name), args=([message],))
-    with shared.turns:
-        thread.start()
-        while not shared.turns._waiting:
-            assert thread.is_alive()
+    busy = threading.Thread(target=shared.thread, args=(free.wait,))
+    busy.start()
+    thread.start()
+    thread.join(0.2)
+    assert thread.is_alive()
+    free.set()
     thread.join()
+    busy.join()

@@ -11,9 +11,6 @@ from transformers_empathav.chat.conversation import Conversation
 from transformers_empathav.chat.reply import Reply
 
 
-SHORT = {"max_new_tokens": 6, "output_logits": True, "return_dict_in_generate": True}
-
-
 class Spy:
     """Keeps the logits of each reply, and how many positions the language model computed for it."""
 
@@ -27,11 +24,17 @@ class Spy:
             return forward(**kwargs)
 
         def spied(**kwargs):
-            self.work = 0
-            written = generate(**kwargs, output_logits=True, return_dict_in_generate=True)
-            self.computed.append(self.work)
-            self.logits.append(torch.stack(written.logits))
-            return written.sequences
+            self.work, seen = 0, []
+
+            def note(input_ids, scores):
+                seen.append(scores.nan_to_num(neginf=0.0))
+                return scores
+
+            try:
+                yield from generate(**kwargs, logits_processor=[note])
+            finally:
+                self.computed.append(self.work)
+                self.logits.append(torch.stack(seen) if seen else None)
 
         monkeypatch.setattr(language_model, "forward", counted)
         monkeypatch.setattr(model, "generate", spied)
@@ -127,6 +130,29 @@ def test_a_reply_that_is_stopped_is_kept_as_far_as_it_came(responder, spy):
     written = next(stream)
     stream.close()
     assert conversation.messages[-1]["content"] == written.strip() and len(conversation) == 4
+    fresh = anew(conversation, conversation.messages)
+    conversation.say("Go on", max_new_tokens=6)
+    fresh.say("Go on", max_new_tokens=6)
+    assert relative_error(spy.logits[-2], spy.logits[-1]) < 1e-4
+
+
+@pytest.mark.parametrize("passes", [0, 25])
+def test_a_reply_that_is_interrupted_within_a_pass_leaves_nothing_false_behind(passes, responder, monkeypatch, spy):
+    """As Ctrl-C does: some layers have read the token, and others have not."""
+    conversation, layer = Conversation(responder), responder.model.model.language_model.layers[-1]
+    conversation.say("Hello", max_new_tokens=4)
+    forward, left = layer.forward, [passes]
+
+    def interrupted(*args, **kwargs):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return forward(*args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(layer, "forward", interrupted)
+        conversation.say("Tell me a long story", max_new_tokens=64)
+    assert len(conversation) in ((2, 4) if passes else (2,))  # words that are not final yet are not kept
     fresh = anew(conversation, conversation.messages)
     conversation.say("Go on", max_new_tokens=6)
     fresh.say("Go on", max_new_tokens=6)

@@ -21,7 +21,7 @@ from transformers import (
 from ..modeling.generation_empathav import CACHE
 from ..modeling.prompt_cache_empathav import PromptCache
 from ..modeling.roomy_layer_empathav import RoomyLayer
-from .taking_turns import Turns
+from .model_thread import ModelThread
 
 
 OPTIONS = {
@@ -109,11 +109,11 @@ class Batch:
 
     Args:
         model ([`EmpathAVForCausalLM`]): Writes.
-        turns ([`Turns`]): Held while the model computes.
+        thread ([`ModelThread`]): In which the model computes.
     """
 
-    def __init__(self, model: PreTrainedModel, turns: Turns):
-        self.model, self.turns = model, turns
+    def __init__(self, model: PreTrainedModel, thread: ModelThread):
+        self.model, self.thread = model, thread
         self.rows: list[Row] = []
         self.joining: list[Row] = []
         self.cache, self.mask = DynamicCache(), None
@@ -136,12 +136,7 @@ class Batch:
         """
         if unknown := {name for name, value in arguments.items() if value is not None} - OPTIONS - INPUTS:
             raise ValueError(f"{', '.join(sorted(unknown))} cannot be given for replies in one batch: leave it out.")
-        prompt, cache = arguments["input_ids"], arguments.get("prompt_cache") or PromptCache()
-        with self.turns:
-            row = Row(model, tokenizer, prompt, cache, seed, arguments)
-            row.take(self._read(arguments, cache))
-            if row.ended:
-                row.leave()
+        row = self.thread(self._begin, tokenizer, seed, arguments)
         if not row.ended:
             with self._changed:
                 if self._closed:
@@ -163,6 +158,15 @@ class Batch:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+
+    def _begin(self, tokenizer: PreTrainedTokenizerBase, seed: int | None, arguments: dict) -> Row:
+        """A row with the first token of its reply."""
+        cache = arguments.get("prompt_cache") or PromptCache()
+        row = Row(self.model, tokenizer, arguments["input_ids"], cache, seed, arguments)
+        row.take(self._read(arguments, cache))
+        if row.ended:
+            row.leave()
+        return row
 
     @torch.no_grad()
     def _read(self, inputs: dict, cache: PromptCache) -> torch.Tensor:
@@ -186,17 +190,16 @@ class Batch:
                 self._changed.wait_for(lambda: self.rows or self.joining or self._closed)
                 joining, self.joining = self.joining, []
             rows, error = [*self.rows, *joining], RuntimeError("The batch was closed.")
-            with self.turns:
-                try:
-                    if not self._closed:
-                        self._step(joining)
-                        continue
-                except BaseException as fault:  # goes to those who wait for the rows
-                    error = fault
-                self.rows = []
-                for row in rows:
-                    if not row.done.is_set():
-                        row.finish(error)
+            try:
+                if not self._closed:
+                    self.thread(self._step, joining)
+                    continue
+            except BaseException as fault:  # goes to those who wait for the rows
+                error = fault
+            self.rows = []
+            for row in rows:
+                if not row.done.is_set():
+                    row.finish(error)
             if self._closed:
                 return
 

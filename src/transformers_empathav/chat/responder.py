@@ -13,6 +13,7 @@ from ..modeling.conversation_memory_empathav import ConversationMemory
 from ..modeling.memory_check_empathav import LARGEST, check_budget
 from ..modeling.prompt_cache_empathav import PromptCache
 from .conversation import Conversation
+from .fused_layers import fuse_layers
 from .grouped_attention import group_heads
 from .hearing import Heard, hear
 from .int8_linear import to_int8
@@ -69,6 +70,7 @@ class Responder:
         started = perf_counter()
         self.model, self.processor = load_checkpoint(checkpoint, device)
         group_heads(self.model.model.language_model)
+        fuse_layers(self.model.model.language_model)
         if int8:
             to_int8(self.model)
         self.device = self.model.device

@@ -1,14 +1,14 @@
 """One checkpoint for many conversations at once."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from ..modeling.prompt_cache_empathav import PromptCache
 from ..processing.media_limits_empathav import MediaLimits
 from .batching import Batch
 from .hearing import Heard, decode
+from .model_thread import ModelThread
 from .responder import Responder
 from .safety import Safety
-from .taking_turns import Turns
 from .writing import write
 
 
@@ -26,36 +26,25 @@ class SharedResponder(Responder):
     """
 
     def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.turns = Turns()
+        self.thread = ModelThread()
+        self.thread(super().__init__, *args, **kwargs)
         for part, names in ((self.model, MODEL_CALLS), (self.processor, TOKENIZING_CALLS)):
             for name in names:
-                setattr(part, name, in_turn(self.turns, getattr(part, name)))
-        self.batch = Batch(self.model, self.turns)
+                setattr(part, name, self.thread.calls(getattr(part, name)))
+        self.batch = Batch(self.model, self.thread)
 
     def hear(self, clips: Sequence, transcribe: bool = True, limits: MediaLimits | None = None) -> Heard:
-        decoded = decode(self, clips, limits)  # takes no turn: the model has no part in it
-        with self.turns:
-            return super().hear(decoded, transcribe, limits)
+        decoded = decode(self, clips, limits)  # in the caller's thread: the model has no part in it
+        return self.thread(super().hear, decoded, transcribe, limits)
 
     def find_danger(self, text: str) -> Safety | None:
-        with self.turns:
-            return super().find_danger(text)
+        return self.thread(super().find_danger, text)
 
     def write(self, inputs: dict, cache: PromptCache | None, **options) -> Iterator[str]:
         """As [`write`], in one batch with others; takes the options of [`Batch.run`]."""
         return write(self.model, self.processor.tokenizer, inputs, cache, run=self.batch.run, **options)
 
     def close(self):
-        """Ends the thread that writes."""
+        """Ends the threads that write and compute."""
         self.batch.close()
-
-
-def in_turn(turns: Turns, function: Callable) -> Callable:
-    """The function, called by one thread at a time."""
-
-    def call(*args, **kwargs):
-        with turns:
-            return function(*args, **kwargs)
-
-    return call
+        self.thread.close()

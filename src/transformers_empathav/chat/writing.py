@@ -1,11 +1,21 @@
 """Writes a reply piece by piece, while it can still be stopped."""
 
-import threading
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteria, TextIteratorStreamer
+from transformers import (
+    GenerationConfig,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    StoppingCriteriaList,
+    StopStringCriteria,
+    TextStreamer,
+)
+from transformers.generation import GenerationMode
 from transformers.utils import logging
 
 from ..modeling.prompt_cache_empathav import PromptCache
@@ -30,14 +40,20 @@ class Written:
     ended: str
 
 
-class Stop(StoppingCriteria):
-    """Ends all rows once `asked` is set."""
+class Pieces(TextStreamer):
+    """Collects text as it becomes final."""
 
-    def __init__(self):
-        self.asked = threading.Event()
+    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+        super().__init__(tokenizer, skip_special_tokens=True)
+        self.ready: list[str] = []
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.Tensor, **kwargs) -> torch.BoolTensor:
-        return torch.full((len(input_ids),), self.asked.is_set(), device=input_ids.device)
+    def on_finalized_text(self, text: str, stream_end: bool = False):
+        self.ready.append(text)
+
+    def take(self) -> list[str]:
+        """What has become final since the last call."""
+        ready, self.ready = self.ready, []
+        return ready
 
 
 def write(
@@ -77,9 +93,10 @@ def write(
     options = {"max_new_tokens": max_new_tokens, "do_sample": False, "repetition_penalty": 1.1, **options}
     beams = options.get("num_beams") or model.generation_config.num_beams or 1
     options["prompt_cache"] = None if beams > 1 else cache
-    if "stop_strings" in options:
-        options["tokenizer"] = tokenizer
-    run = run or (at_once if beams > 1 else as_it_comes)
+    if stops := options.pop("stop_strings", None):  # `generate` would want the tokenizer, and lose it on its way
+        criteria = options.get("stopping_criteria") or ()
+        options["stopping_criteria"] = [*criteria, StopStringCriteria(tokenizer, stops)]
+    run = run or (as_it_comes if token_by_token(model, options) else at_once)
     for attempt in TRIES:
         if attempt.get("do_sample") and not options["do_sample"]:
             logger.warning("The model wrote nothing twice: this reply is sampled, and may differ the next time.")
@@ -93,44 +110,69 @@ def write(
     raise ValueError("The model wrote nothing but white space: raise max_new_tokens, or sample with do_sample=True.")
 
 
+def token_by_token(model, options: dict) -> bool:
+    """Whether `generate` would choose each token greedily or at random: not with beams or a draft of several."""
+    if options.get("streamer") is not None:
+        return False
+    config = copy(model.generation_config)
+    config.update(**options)
+    return config.get_generation_mode(options.get("assistant_model")) in (
+        GenerationMode.GREEDY_SEARCH,
+        GenerationMode.SAMPLE,
+    )
+
+
 def as_it_comes(model, tokenizer, ids: list[int], seed: int | None, arguments: dict) -> Iterator[str]:
-    """Pieces of text while `generate` runs in a thread of its own; the ids of the reply go to `ids`."""
-    streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-    stop, failed = Stop(), []
-    arguments["stopping_criteria"] = [*arguments.get("stopping_criteria", ()), stop]
+    """
+    Pieces of text while `generate` goes on, in the thread that reads them; the ids of the reply go to `ids`. In a
+    thread of its own it would take twice as long on a CPU with two cores: each thread that multiplies brings further
+    ones, and OpenMP lets all of them sleep as soon as there are more than cores.
+    """
+    streamer, length = Pieces(tokenizer), arguments["input_ids"].shape[1]
+    generator = None if seed is None else torch.Generator(model.device).manual_seed(seed)
+    for sequence in model.generate(**arguments, custom_generate=partial(decoding, generator=generator)):
+        ids[:] = sequence[0, length:].tolist()
+        streamer.put(sequence[:, -1].cpu())
+        yield from streamer.take()
+    streamer.end()
+    yield from streamer.take()
 
-    def run():
-        try:
-            ids.extend(generated(model, seed, {**arguments, "streamer": streamer}))
-        except BaseException as error:  # raised again in the caller's thread
-            failed.append(error)
-        finally:
-            streamer.end()
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield from streamer
-    finally:
-        stop.asked.set()
-        thread.join()
-    if failed:
-        raise failed[0]
+@torch.no_grad()
+def decoding(
+    model,
+    input_ids: torch.LongTensor,
+    logits_processor: LogitsProcessorList,
+    stopping_criteria: StoppingCriteriaList,
+    generation_config: GenerationConfig,
+    generator: torch.Generator | None = None,
+    **inputs,
+) -> Iterator[torch.LongTensor]:
+    """A `custom_generate` for one row: transformers' own loop, but what it has so far is yielded at each token."""
+    outputs = model._prefill(input_ids, generation_config, inputs)
+    while True:
+        inputs = model._update_model_kwargs_for_generation(outputs, inputs)
+        scores = logits_processor(input_ids, outputs.logits[:, -1].float())
+        if generation_config.do_sample:
+            token = torch.multinomial(scores.softmax(dim=-1), 1, generator=generator)
+        else:
+            token = scores.argmax(dim=-1, keepdim=True)
+        input_ids = torch.cat([input_ids, token], dim=1)
+        yield input_ids
+        if stopping_criteria(input_ids, None).all():
+            return
+        new = 1 if inputs["use_cache"] else None
+        outputs = model(**model.prepare_inputs_for_generation(input_ids, next_sequence_length=new, **inputs))
 
 
 def at_once(model, tokenizer, ids: list[int], seed: int | None, arguments: dict) -> Iterator[str]:
-    """The text in one piece, as beams have none before the end."""
-    ids.extend(generated(model, seed, arguments))
-    yield tokenizer.decode(ids, skip_special_tokens=True)
-
-
-def generated(model, seed: int | None, arguments: dict) -> list[int]:
-    """The ids of a reply. The caller's random numbers stay as they are where there is a seed."""
+    """The text in one piece, where nothing is final before the end. The caller's random numbers stay as they are."""
     with torch.random.fork_rng(enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
         sequence = model.generate(**arguments)[0]
-    return sequence[arguments["input_ids"].shape[1] :].tolist()
+    ids.extend(sequence[arguments["input_ids"].shape[1] :].tolist())
+    yield tokenizer.decode(ids, skip_special_tokens=True)
 
 
 def trimmed(pieces: Iterator[str]) -> Iterator[str]:

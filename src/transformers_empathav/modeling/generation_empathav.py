@@ -1,5 +1,7 @@
 """Generation and emotion prediction of EmpathAV. Clips and history are encoded once, before decoding begins."""
 
+from collections.abc import Iterator
+
 import torch
 from transformers import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutputWithPast
@@ -73,7 +75,13 @@ class EmpathAVGenerationMixin(GenerationMixin):
         places = (self.config.av_token_id, self.config.memory_token_id)
         vectors = dict(zip(places, (kwargs.get(name) for name in EMBEDS)))
         kwargs[CACHE] = prompt_cache.reuse(input_ids, vectors, options, self.config.text_config)
-        generated = super().generate(inputs, **kwargs)
+        try:
+            generated = super().generate(inputs, **kwargs)
+        except BaseException:
+            prompt_cache.forget()
+            raise
+        if isinstance(generated, Iterator):  # a `custom_generate` that writes while it is read
+            return prompt_cache.keep_while(generated)
         prompt_cache.keep((generated if isinstance(generated, torch.Tensor) else generated.sequences)[0])
         return generated
 

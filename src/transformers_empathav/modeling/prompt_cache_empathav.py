@@ -1,5 +1,6 @@
 """PromptCache: the KV cache of a conversation, kept from turn to turn."""
 
+from collections.abc import Iterator
 from copy import copy
 
 import torch
@@ -77,6 +78,26 @@ class PromptCache:
         self.input_ids = sequence[: self.cache.get_seq_length()].clone()
         self._cut(len(self.input_ids))
 
+    def keep_while(self, sequences: Iterator[torch.LongTensor]) -> Iterator[torch.LongTensor]:
+        """
+        Passes on what a `custom_generate` that is an iterator yields: prompt and reply `(1, length)`, one token longer
+        each time. Notes what the cache holds wherever the reader stops.
+        """
+        try:
+            for sequence in sequences:
+                yield sequence
+        except GeneratorExit:  # between two tokens
+            self.keep(sequence[0])
+            raise
+        except BaseException:
+            self.forget()
+            raise
+        self.keep(sequence[0])
+
+    def forget(self):
+        """Gives up what is held. After an error within a pass some layers may have read more than others."""
+        self.input_ids, self.cache = self.input_ids[:0], None
+
     def fork(self) -> "PromptCache":
         """A cache that goes on by itself. What both hold is shared, and neither writes into it."""
         other = copy(self)
@@ -119,7 +140,7 @@ class PromptCache:
                 return
         except RuntimeError:  # a layer has not kept what it would go back to
             pass
-        self.input_ids, self.cache = self.input_ids[:0], None
+        self.forget()
 
 
 def flat(embeds: torch.Tensor) -> torch.Tensor:

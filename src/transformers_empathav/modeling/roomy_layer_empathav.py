@@ -36,8 +36,8 @@ class RoomyLayer(DynamicLayer):
             held = (self.keys, self.values) if start else (key_states[:, :, :0], value_states[:, :, :0])
             self.places = tuple(pad(part, (0, 0, 0, length - start + self.room)) for part in held)
         for place, new in zip(self.places, (key_states, value_states)):
-            place[:, :, start:length] = new
-        self.keys, self.values = (place[:, :, :length] for place in self.places)
+            place.narrow(2, start, length - start).copy_(new)
+        self.keys, self.values = (place.narrow(2, 0, length) for place in self.places)
         return self.keys, self.values
 
     def leave_room(self):
