@@ -7,7 +7,7 @@
 On build/smollm2-135m, after a conversation of so many messages of 20 random tokens: ours remembers them as vectors and
 the newest four as words, llama.cpp reads all of them and keeps its own keys and values. `first_token_s` is a turn of
 20 tokens until the first token of the reply, all that was said before being known; the rest of the reply counts for
-`ms_per_token`. Medians of rounds in which both take turns.
+`ms_per_token`. Medians of rounds in which both take turns, each in a process of its own.
 `reply_nats` says what rounding costs in quality: the loss of 64 human replies of EmpatheticDialogues, dev, in nats a
 token; without the folder of EMPATHAV_DATA it is left out. `bandwidth_floor_ms` is the time in which torch reads as
 many bytes as a token reads of the language model's weights (the sum over a tensor).
@@ -18,6 +18,9 @@ import json
 import os
 import random
 from argparse import ArgumentParser
+from importlib.util import find_spec
+from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
 from statistics import median
 from time import perf_counter
 
@@ -49,10 +52,19 @@ def ours(responder: LongerReplies, conversation: Conversation, said: str) -> tup
     return clock.first - started, (clock.last - clock.first) / (NEW - 1)
 
 
-def llama_cpp(llama, known: list[int], said: list[int]) -> tuple[float, float]:
-    """The same by llama.cpp, which goes on where `known` ended: `generate` keeps the beginning that it has read."""
+def llama_cpp(asked: Connection, model: str, context: int, threads: int):
+    """A process that answers prompts by llama.cpp: two runtimes of OpenMP in one process would slow each other."""
+    from llama_cpp import Llama
+
+    llama = Llama(model, n_ctx=context, n_threads=threads, verbose=False)
+    while prompt := asked.recv():
+        asked.send(theirs(llama, prompt))
+
+
+def theirs(llama, prompt: list[int]) -> tuple[float, float]:
+    """The same by llama.cpp: `generate` keeps the beginning that it has read."""
     started, times = perf_counter(), []
-    for _ in llama.generate(known + said, top_k=1, temp=0.0, repeat_penalty=1.1):
+    for _ in llama.generate(prompt, top_k=1, temp=0.0, repeat_penalty=1.1):
         times.append(perf_counter())
         if len(times) == NEW:
             break
@@ -99,38 +111,40 @@ def main():
     responder = LongerReplies(options.checkpoint, asr="", int8=options.int8, careful=False)
     tokenizer, words = responder.processor.tokenizer, sentences(responder.processor.tokenizer)
     floor = floor_ms(responder.model)
-    try:
-        from llama_cpp import Llama
-    except ImportError:
+    compared = find_spec("llama_cpp") is not None
+    if not compared:
         print("llama-cpp-python is not installed, so there is nothing to compare with: pip install llama-cpp-python")
-        Llama = None
     report = {name: [] for name in ("turns", "ms_per_token", "first_token_s", "tokens_per_s")}
     report |= {name: [] for name in ("llama_cpp_tokens_per_s", "llama_cpp_first_token_s", "ratio_vs_llama_cpp")}
     for turns in options.turns:
         before = messages(words, turns)
         conversation = Conversation(responder, before, recent_turns=RECENT)
         known = tokenizer(tokenizer.apply_chat_template(before, tokenize=False))["input_ids"] if before else []
-        llama = None
-        if Llama is not None:
-            context = len(known) + 1000
-            llama = Llama(str(fetch(GGUF)), n_ctx=context, n_threads=options.threads, verbose=False)
-        mine, theirs = [], []
+        if compared:
+            asked, answers = Pipe()
+            arguments = (answers, str(fetch(GGUF)), len(known) + 1000, options.threads)
+            process = get_context("spawn").Process(target=llama_cpp, args=arguments, daemon=True)
+            process.start()
+        mine, other = [], []
         for _ in range(options.rounds + 1):
             said = next(words)
             mine.append(ours(responder, conversation, said))
-            if llama is not None:
+            if compared:
                 prompt = f"<|im_start|>user\n{said}<|im_end|>\n<|im_start|>assistant\n"
-                theirs.append(llama_cpp(llama, known, tokenizer(prompt)["input_ids"]))
+                asked.send(known + tokenizer(prompt)["input_ids"])
+                other.append(asked.recv())
         first, each = (median(times) for times in zip(*mine[1:]))  # the first one reads what was said before
         report["turns"].append(turns)
         report["first_token_s"].append(round(first, 3))
         report["ms_per_token"].append(round(1000 * each, 1))
         report["tokens_per_s"].append(round(1 / each, 1))
-        if llama is not None:
-            first, other = (median(times) for times in zip(*theirs[1:]))
+        if compared:
+            asked.send([])
+            process.join()
+            first, rival = (median(times) for times in zip(*other[1:]))
             report["llama_cpp_first_token_s"].append(round(first, 3))
-            report["llama_cpp_tokens_per_s"].append(round(1 / other, 1))
-            report["ratio_vs_llama_cpp"].append(round(other / each, 2))
+            report["llama_cpp_tokens_per_s"].append(round(1 / rival, 1))
+            report["ratio_vs_llama_cpp"].append(round(rival / each, 2))
     report["bandwidth_floor_ms"] = round(floor, 1)
     if os.environ.get("EMPATHAV_DATA"):
         report["reply_nats"] = round(reply_nats(responder), 4)

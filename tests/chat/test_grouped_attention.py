@@ -1,4 +1,4 @@
-"""Attention with grouped heads: the same as transformers' own, one token at a time, with padding and without."""
+"""Attention with grouped heads: the same as transformers' own, for one token and several, with padding and without."""
 
 import pytest
 import torch
@@ -21,13 +21,13 @@ def test_the_heads_of_the_tiny_model_share_keys(model):
 
 @torch.no_grad()
 def steps(model, inputs):
-    """Logits of the prompt and of four tokens after it, one at a time."""
+    """Logits of the prompt and of tokens after it: one, three at once, and one."""
     mask, out = inputs["attention_mask"], model(**inputs, use_cache=True)
     logits = [out.logits[:, -1]]
-    for token in (11, 12, 13, 14):
-        mask = torch.nn.functional.pad(mask, (0, 1), value=1)
-        positions = mask.sum(dim=1, keepdim=True) - 1
-        ids = torch.full((len(mask), 1), token)
+    for tokens in ([11], [12, 13, 14], [15]):
+        mask = torch.nn.functional.pad(mask, (0, len(tokens)), value=1)
+        positions = (mask.cumsum(dim=1) - 1)[:, -len(tokens) :]
+        ids = torch.tensor([tokens] * len(mask))
         out = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, **{CACHE: out[CACHE]})
         logits.append(out.logits[:, -1])
     return torch.stack(logits)
@@ -47,7 +47,8 @@ def test_steps_are_those_of_sdpa(model, processor, texts, monkeypatch):
         lambda *args, **kwargs: calls.append(kwargs) or attend(*args, **kwargs),
     )
     assert relative_error(steps(model, inputs), expected) < 1e-5
-    assert calls and not any(call.get("enable_gqa") for call in calls[-8:])
+    layers = model.model.language_model.layers
+    assert calls[-3 * len(layers) :] == [{"scale": layer.self_attn.scaling} for layer in layers] * 3
 
 
 def test_whoever_chose_another_attention_keeps_it(model):
