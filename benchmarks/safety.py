@@ -1,5 +1,6 @@
 """
-How well statements of acute danger are found: by the lexicon, by the language model's states, and by either.
+How well statements of acute danger are found: by the lexicon, by the language model's states, by either, and with
+those that are in doubt, to which no cheerful reply is given.
 
     python benchmarks/safety.py
 
@@ -28,9 +29,14 @@ def scores(rows: list[dict], responder: Responder) -> dict:
     """Found and false alarms, each of how many, by each way of looking."""
     alarms = {"lexicon": [danger_in(row["text"]) is not None for row in rows]}
     if responder.danger is not None:
-        model, tokenizer = responder.model.model.language_model, responder.processor.tokenizer
-        alarms["states"] = [responder.danger.finds(model, tokenizer, row["text"]) for row in rows]
+        arguments, limits = (
+            (responder.model.model.language_model, responder.processor.tokenizer),
+            responder.danger.settings,
+        )
+        states = [responder.danger.score(*arguments, row["text"]) for row in rows]
+        alarms["states"] = [score >= limits["threshold"] for score in states]
         alarms["either"] = [any(both) for both in zip(alarms["lexicon"], alarms["states"])]
+        alarms["doubt"] = [sure or score >= limits["doubt"] for sure, score in zip(alarms["either"], states)]
     danger = [row["kind"] is not None for row in rows]
     return {
         way: {

@@ -5,9 +5,10 @@ Trains the reading of danger: whether a message speaks of acute danger, from the
 
 Learns from the corpus `danger` and from everyday messages of three corpora, on the states of all checkpoints named:
 the language model as it is, and with its adapter. The threshold is the least at which, in each of them, at most
-`--alarms` of the dev messages of the corpora count. Writes `danger.safetensors`, which `empathav assemble --trained`
-lays over, and `report.json`: what is found of dev, of test (look at it once), of the statements that the lexicon was
-not built with, and how often everyday talk counts. Takes ten minutes on two cores.
+`--alarms` of the dev messages of the corpora count; messages are in doubt from the least at which at most `--doubts`
+are. Writes `danger.safetensors`, which `empathav assemble --trained` lays over, and `report.json`: what is found of
+dev, of test (look at it once), of the statements that the lexicon was not built with, and how often everyday talk
+counts. Takes ten minutes on two cores.
 """
 
 import json
@@ -37,12 +38,13 @@ class DangerArguments:
     statements: str | None = field(
         default=None, metadata={"help": 'More statements, JSON lines of {"half", "kind", "text"}: "built" trains.'}
     )
-    layer: int = field(default=16, metadata={"help": "Layer whose last token is read."})
+    layer: int = field(default=20, metadata={"help": "Layers after which states are read; the others are not run."})
     frame: str = field(
         default="<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n",
         metadata={"help": "What the language model sees around a message, {} being the message."},
     )
     alarms: float = field(default=0.01, metadata={"help": "Share of everyday messages that may count."})
+    doubts: float = field(default=0.13, metadata={"help": "Share of them that may be in doubt, alarms included."})
     epochs: int = field(default=20, metadata={"help": "Passes over the training texts."})
     seed: int = field(default=0, metadata={"help": "Of messages drawn and of training."})
 
@@ -82,17 +84,21 @@ def main(options: DangerArguments):
     fit(reading, trained, labels["train"].repeat(len(states)), options.epochs, options.seed)
     with torch.no_grad():
         scores = {name: {part: reading(some) for part, some in each.items()} for name, each in states.items()}
-    limits = [each["corpora"].quantile(1 - options.alarms).item() for each in scores.values()]
-    reading.settings["threshold"] = round(max(limits), 4)
-    report = {"threshold": reading.settings["threshold"], "alarms": options.alarms, "seed": options.seed}
+    report = {"seed": options.seed}
+    for limit, allowed in (("threshold", options.alarms), ("doubt", options.doubts)):
+        least = max(each["corpora"].quantile(1 - allowed).item() for each in scores.values())
+        reading.settings[limit] = report[limit] = round(least, 4)
     for name, each in scores.items():
-        found = {part: values >= reading.settings["threshold"] for part, values in each.items() if part != "train"}
         report[name] = {
             part: {
-                "found": share(flags[labels[part]]),
-                "false alarms": share(flags[~labels[part]]),
+                limit: {
+                    "found": share(values[labels[part]] >= report[limit]),
+                    "false alarms": share(values[~labels[part]] >= report[limit]),
+                }
+                for limit in ("threshold", "doubt")
             }
-            for part, flags in found.items()
+            for part, values in each.items()
+            if part != "train"
         }
     output = Path(options.output_dir)
     output.mkdir(parents=True, exist_ok=True)

@@ -36,8 +36,8 @@ def test_in_a_batch_as_alone(reading, language_model, processor):
 def test_states_are_those_of_the_language_model(reading, language_model, processor):
     (row,) = reading.rows(processor.tokenizer, TEXTS[0])
     assert processor.tokenizer.decode(row) == "[I am here.]"
-    read = language_model(input_ids=torch.tensor([row]), output_hidden_states=True)
-    expected = torch.cat([read.hidden_states[1][0, -1], read.last_hidden_state[0].mean(0)])
+    states = language_model(input_ids=torch.tensor([row]), output_hidden_states=True).hidden_states[1][0]
+    expected = torch.cat([states[-1], states.mean(0)])
     torch.testing.assert_close(reading.states(language_model, [row])[0], expected, atol=1e-5, rtol=1e-4)
 
 
@@ -54,10 +54,17 @@ def test_a_long_message_is_read_in_parts(reading, language_model, processor, mon
     text = "word " * LONGEST + "end"
     rows = reading.rows(processor.tokenizer, text)
     assert len(rows) > 1 and max(map(len, rows)) <= LONGEST + 2
-    for scores, found in (([0.1] * len(rows), False), ([0.1] * (len(rows) - 1) + [0.3], True)):
-        monkeypatch.setattr(reading, "forward", lambda states, scores=scores: torch.tensor(scores))
-        assert reading.finds(language_model, processor.tokenizer, text) is found
-    assert reading.finds(language_model, processor.tokenizer, "  \n") is False
+    for place in (0, len(rows) - 1):
+        monkeypatch.setattr(reading, "forward", lambda states, place=place: torch.arange(len(rows)) == place)
+        assert reading.score(language_model, processor.tokenizer, text) == 1.0
+
+
+def test_the_layers_above_are_not_run(reading, language_model, processor, monkeypatch):
+    before = list(language_model.layers)
+    for layer in language_model.layers[1:]:
+        monkeypatch.setattr(layer, "forward", lambda *args, **kwargs: pytest.fail("it was run"))
+    reading.score(language_model, processor.tokenizer, "Hello")
+    assert list(language_model.layers) == before
 
 
 def test_none_is_none_and_damaged_is_an_error(reading, tmp_path):

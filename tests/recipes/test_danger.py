@@ -42,11 +42,13 @@ def test_it_trains_and_reports(folder):
     report = run(folder, "one")
     again = run(folder, "two")
     assert report == again
-    (name,) = set(report) - {"threshold", "alarms", "seed"}
-    assert report[name]["dev"]["found"][1] == 60 and report[name]["test"]["false alarms"][1] == 10
-    assert report[name]["held"]["found"][1] == 2 and report[name]["corpora"]["false alarms"][:2] == [1, 20]
+    (name,) = set(report) - {"threshold", "doubt", "seed"}
+    found = {part: limits["threshold"] for part, limits in report[name].items()}
+    assert found["dev"]["found"][1] == 60 and found["test"]["false alarms"][1] == 10
+    assert found["held"]["found"][1] == 2 and found["corpora"]["false alarms"][:2] == [1, 20]
+    assert report[name]["corpora"]["doubt"]["false alarms"][:2] == [3, 20]
     parts = [DangerReading.of(folder / name) for name in ("one", "two")]
-    assert parts[0].settings["threshold"] == report["threshold"]
+    assert all(parts[0].settings[limit] == report[limit] for limit in ("threshold", "doubt"))
     assert all(torch.equal(a, b) for a, b in zip(parts[0].state_dict().values(), parts[1].state_dict().values()))
 
 

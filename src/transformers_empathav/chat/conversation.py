@@ -16,8 +16,8 @@ from .forgetting import without
 from .hearing import NOTHING_HEARD, Heard, clip_vectors, read_text
 from .message import Message
 from .reply import Reply, no_time, timed
-from .safety import Safety, next_careful
-from .writing import NEW_TOKENS, as_written
+from .safety import Safety, cheerful, next_careful
+from .writing import NEW_TOKENS, as_written, unless
 
 
 if TYPE_CHECKING:
@@ -123,17 +123,19 @@ class Conversation:
         As [`~Conversation.say`], but gives the reply piece by piece, and at the end the [`Reply`].
 
         Where a danger was found the answer is one of [`Responder`]'s careful ones, and not the language model's. So is
-        the next one, since it answers their question.
+        the next one, since it answers their question. Where one is in doubt, the first sentence is held back until it
+        is whole, and a cheerful reply is replaced.
 
         Whoever closes the iterator stops the reply; what was written so far is kept as the answer. Where nothing was,
         the turn has not taken place.
         """
         seconds = no_time() | {"load": self.responder.load_seconds}
         asked, emotion, reading, view = self._hear(text, clips, heard, seconds)
-        self.safety = self._danger(asked.text)
+        found = self._danger(asked.text)
+        self.safety = found if found is not None and found.sure else None
         with timed(seconds, "compress"):
             inputs = self._prompt(asked, generation.get("max_new_tokens", NEW_TOKENS))
-        writing, written, whole = self._answer(inputs, generation), "", None
+        writing, written, whole = self._answer(inputs, generation, found), "", None
         try:
             while whole is None:
                 try:
@@ -320,12 +322,16 @@ class Conversation:
             found = self.responder.find_danger(self.tail[-2].text)
         return found
 
-    def _answer(self, inputs: dict, generation: dict) -> Iterator[str]:
-        """Writes the reply: the language model, or a careful one where a danger was found."""
-        if self.safety is None or not self.responder.careful:
-            return self.responder.write(inputs, self.cache, **generation)
-        said = [message.text for message in self.tail if message.role == "assistant"]
-        return as_written(next_careful(self.responder.careful, said), self.responder.processor.tokenizer)
+    def _answer(self, inputs: dict, generation: dict, danger: Safety | None) -> Iterator[str]:
+        """Writes the reply: the language model, or a careful one where a danger was found, or is in doubt."""
+        careful, tokenizer = self.responder.careful, self.responder.processor.tokenizer
+        if danger is not None and danger.sure and careful:
+            said = [message.text for message in self.tail if message.role == "assistant"]
+            return as_written(next_careful(careful, said), tokenizer)
+        writing = self.responder.write(inputs, self.cache, **generation)
+        if danger is None or not careful:
+            return writing
+        return unless(cheerful, writing, as_written(self.responder.check, tokenizer))
 
     def _keep(self, asked: Message, answer: str, emotion: dict[str, float] | None, reading: str | None):
         """Both messages of an exchange become part of the conversation."""

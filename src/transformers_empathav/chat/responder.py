@@ -18,7 +18,7 @@ from .grouped_attention import group_heads
 from .hearing import Heard, hear
 from .int8_linear import to_int8
 from .reply import Reply, timed
-from .safety import CAREFUL, Safety, SafetyLexicon
+from .safety import CAREFUL, CHECK, Safety, SafetyLexicon
 from .transcriber import Transcriber
 from .writing import write
 
@@ -48,8 +48,9 @@ class Responder:
             Whether the language model's weights are rounded to 8 bits, which makes a token faster on a CPU; see
             [`to_int8`].
         careful (`bool` or `Sequence[str]`, *optional*, defaults to `True`):
-            Whether a danger that was found is answered by `CAREFUL`, since a small language model cheers; `False` lets
-            it answer. Or answers of your own, for the first time, the second and so on.
+            Whether a danger that was found is answered by `CAREFUL`, since a small language model cheers, and a
+            cheerful reply to one that is in doubt is replaced by `CHECK`; `False` lets it answer. Or answers of your
+            own, for the first time, the second and so on; the first one is that for doubt, too.
 
     Raises:
         `ValueError`: the checkpoint is damaged or of another kind of model, or the budget is none.
@@ -84,6 +85,7 @@ class Responder:
         self.safety = SafetyLexicon() if safety is None else safety
         self.danger = DangerReading.of(self.model.name_or_path) if isinstance(self.safety, SafetyLexicon) else None
         self.careful = CAREFUL if careful is True else tuple(careful or ())
+        self.check = CHECK if careful is True else (*self.careful, None)[0]
         self.threshold = self.model.config.emotion_threshold
         rate = self.processor.feature_extractor.sampling_rate
         self.transcribe = Transcriber(name, rate, self.device, self.model.dtype)
@@ -125,11 +127,12 @@ class Responder:
         return write(self.model, self.processor.tokenizer, inputs, cache, **options)
 
     def find_danger(self, text: str) -> Safety | None:
-        """Who helps, where a person speaks of acute danger; `None` where nothing is found."""
+        """Who helps, where a person speaks of acute danger, or may do so; `None` where nothing is found."""
         found = self.safety(text)
-        if found is None and self.danger is not None:
-            arguments = self.model.model.language_model, self.processor.tokenizer, text
-            found = self.safety.unnamed() if self.danger.finds(*arguments) else None
+        if found is None and self.danger is not None and text.strip():
+            score = self.danger.score(self.model.model.language_model, self.processor.tokenizer, text)
+            if score >= self.danger.settings["doubt"]:
+                found = self.safety.unnamed(sure=score >= self.danger.settings["threshold"])
         return found
 
     def safety_of_reply(self, reply: str) -> Safety | None:

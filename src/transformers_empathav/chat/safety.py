@@ -26,6 +26,17 @@ CAREFUL = (
     "I cannot judge from here how safe you are, and people can. Have you reached somebody? Please call a crisis line "
     "or your emergency number, or ask somebody to sit with you. I go on reading what you write.",
 )
+# What is answered in place of a cheerful reply, where a message may speak of danger.
+CHECK = (
+    "I want to be sure that I understand you. How are you feeling about this? If any of it is hard to carry, please "
+    "tell somebody who is near you, too."
+)
+CHEERS = re.compile(
+    r"\b(great|nice|good|amazing|cool|excit\w+|awesome|wonderful|sweet|fun|funny|hilarious|brave|lucky|love|lovely|"
+    r"happy|helpful|fantastic|congrat\w+|wow|yay|glad|proud|pleased|thrilled|enjoy\w*|beautiful|perfect|adventure|"
+    r"accomplishment)\b",
+    re.IGNORECASE,
+)
 NOTICE = {
     SUICIDE: "You say that you may want to die. This program cannot help you. People can, now:",
     SELF_HARM: "You say that you hurt yourself, or want to. This program cannot help you. People can, now:",
@@ -36,6 +47,15 @@ NOTICE = {
 def next_careful(careful: Sequence[str], said: Sequence[str]) -> str:
     """The careful answer whose turn it is, by how many of them were `said`; the last one from then on."""
     return careful[min(sum(answer in careful for answer in said), len(careful) - 1)]
+
+
+def cheerful(reply: str) -> bool:
+    """Whether the first sentence of a reply is, by its words; "glad you told me" is not."""
+    first = re.split(r"(?<=[.!?])\s", reply.strip())[0]
+    return (
+        CHEERS.search(re.sub(r"glad (that )?you (told|tell|said|wrote)|not (good|nice|great|fun)", "", first))
+        is not None
+    )
 
 
 @dataclass(frozen=True)
@@ -92,10 +112,13 @@ class Safety:
             `"suicide"`, `"self-harm"` or `"violence"`; `"danger"` where the language model's states or the reply speak
             of one. A recogniser of your own may have others.
         lines (`tuple[HelpLine, ...]`): Who helps.
+        sure (`bool`, *optional*, defaults to `True`):
+            Whether it counts by itself. What is in doubt is not shown; but no cheerful reply is given to it.
     """
 
     kind: str
     lines: tuple[HelpLine, ...]
+    sure: bool = True
 
     @property
     def notice(self) -> str:
@@ -144,9 +167,9 @@ class SafetyLexicon:
         kind = danger_in(text)
         return None if kind is None else Safety(kind, tuple(line for line in self.lines if kind in line.kinds))
 
-    def unnamed(self) -> Safety:
+    def unnamed(self, sure: bool = True) -> Safety:
         """The lines of all kinds, for a danger that nobody named."""
-        return Safety(UNNAMED, self.lines)
+        return Safety(UNNAMED, self.lines, sure)
 
     def of_reply(self, reply: str) -> Safety | None:
         """The lines of all kinds where a reply sends to somebody who helps; else `None`."""

@@ -15,6 +15,7 @@ from .writing import write
 MODEL_CALLS = ("get_av_features", "predict_emotion", "compress")
 # They set the padding of the tokenizer, which fails while another thread uses it.
 TOKENIZING_CALLS = ("apply_chat_template", "encode_history")
+CROPPING_CALLS = ("crop",)  # a network finds the faces
 
 
 class SharedResponder(Responder):
@@ -28,13 +29,16 @@ class SharedResponder(Responder):
     def __init__(self, *args, **kwargs):
         self.thread = ModelThread()
         self.thread(super().__init__, *args, **kwargs)
-        for part, names in ((self.model, MODEL_CALLS), (self.processor, TOKENIZING_CALLS)):
+        computing = [(self.model, MODEL_CALLS), (self.processor, TOKENIZING_CALLS)]
+        if self.processor._cropper is not None:
+            computing.append((self.processor._cropper, CROPPING_CALLS))
+        for part, names in computing:
             for name in names:
                 setattr(part, name, self.thread.calls(getattr(part, name)))
         self.batch = Batch(self.model, self.thread)
 
     def hear(self, clips: Sequence, transcribe: bool = True, limits: MediaLimits | None = None) -> Heard:
-        decoded = decode(self, clips, limits)  # in the caller's thread: the model has no part in it
+        decoded = decode(self, clips, limits)  # in the caller's thread, but for its faces
         return self.thread(super().hear, decoded, transcribe, limits)
 
     def find_danger(self, text: str) -> Safety | None:

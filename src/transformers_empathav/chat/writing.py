@@ -1,5 +1,6 @@
 """Writes a reply piece by piece, while it can still be stopped."""
 
+import re
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from ..modeling.prompt_cache_empathav import PromptCache
 
 logger = logging.get_logger(__name__)
 NEW_TOKENS = 96
+FIRST_SENTENCE = re.compile(r"[.!?]\s")
 # Where the model writes white space alone it must go on, and in a third try it samples.
 TRIES = ({}, {"min_new_tokens": 8}, {"min_new_tokens": 8, "do_sample": True})
 
@@ -191,3 +193,18 @@ def as_written(text: str, tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
     """A reply that is ready, in the form of [`write`]."""
     yield text
     return Written(text, len(tokenizer(text, add_special_tokens=False)["input_ids"]), 0, "stop")
+
+
+def unless(unfit: Callable[[str], bool], writing: Iterator[str], instead: Iterator[str]) -> Iterator[str]:
+    """A reply whose first sentence is held back until it is whole; another reply stands in for one that is `unfit`."""
+    begun, whole = "", None
+    while whole is None and not FIRST_SENTENCE.search(begun):
+        try:
+            begun += next(writing)
+        except StopIteration as end:
+            whole = end.value
+    if unfit(begun):
+        writing.close()
+        return (yield from instead)
+    yield begun
+    return whole or (yield from writing)

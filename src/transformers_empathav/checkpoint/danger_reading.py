@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,20 +21,31 @@ LONGEST = 128  # tokens that are read at once; a longer message is read in parts
 
 class DangerReading(nn.Module):
     r"""
-    A small network on two states of a language model: of the last token in one of its layers, and the mean of its
-    output. It belongs to the language model that it was trained on, with its adapters or without.
+    A small network on two states of a language model after some of its layers: of the last token, and the mean. It
+    belongs to the language model that it was trained on, with its adapters or without. The layers above are not run.
 
     Args:
         width (`int`): Hidden size of the language model.
-        layer (`int`): After how many layers the first state is taken.
+        layer (`int`): After how many layers the states are taken.
         frame (`str`): What stands around a message, such as the markup of a user's turn, with `{}` for the message.
         threshold (`float`, *optional*, defaults to 0.0): Score from which on a message counts.
+        doubt (`float`, *optional*): Score from which on it may speak of danger; `threshold` by default.
         hidden (`int`, *optional*, defaults to 64): Width of the network.
     """
 
-    def __init__(self, width: int, layer: int, frame: str, threshold: float = 0.0, hidden: int = 64):
+    def __init__(
+        self,
+        width: int,
+        layer: int,
+        frame: str,
+        threshold: float = 0.0,
+        doubt: float | None = None,
+        hidden: int = 64,
+    ):
         super().__init__()
-        self.settings = {"width": width, "layer": layer, "frame": frame, "threshold": threshold, "hidden": hidden}
+        doubt = threshold if doubt is None else doubt
+        self.settings = {"width": width, "layer": layer, "frame": frame, "threshold": threshold, "doubt": doubt}
+        self.settings["hidden"] = hidden
         self.register_buffer("mean", torch.zeros(2 * width))
         self.register_buffer("scale", torch.ones(2 * width))
         self.network = nn.Sequential(
@@ -59,16 +71,14 @@ class DangerReading(nn.Module):
         longest, device = max(map(len, rows)), language_model.device
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
         ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows], device=device)
-        read = language_model(
+        read = beginning(language_model, self.settings["layer"])(
             input_ids=ids,
             attention_mask=None if bool(mask.all()) else mask,
             position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-            output_hidden_states=True,
             use_cache=False,
-        )
-        last = read.hidden_states[self.settings["layer"]][:, -1]
-        mean = (read.last_hidden_state * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        return torch.cat([last, mean], dim=1).float().cpu()
+        ).last_hidden_state
+        mean = (read * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        return torch.cat([read[:, -1], mean], dim=1).float().cpu()
 
     def rows(self, tokenizer: PreTrainedTokenizerBase, text: str) -> list[list[int]]:
         """Token ids of a message in its frame; of several parts where it is long."""
@@ -79,12 +89,9 @@ class DangerReading(nn.Module):
         return [[*before, *ids[start : start + LONGEST], *after] for start in range(0, max(len(ids), 1), LONGEST)]
 
     @torch.no_grad()
-    def finds(self, language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
-        """Whether a message speaks of acute danger. Not on its own: see docs/responsible_use.md on what is missed."""
-        if not text.strip():
-            return False
-        scores = self(self.states(language_model, self.rows(tokenizer, text)))
-        return bool(scores.max() >= self.settings["threshold"])
+    def score(self, language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str) -> float:
+        """How much a message speaks of acute danger. Not on its own: docs/responsible_use.md says what is missed."""
+        return float(self(self.states(language_model, self.rows(tokenizer, text))).max())
 
     def save(self, path: str | os.PathLike):
         """Writes the part, in float32, with its settings."""
@@ -108,8 +115,17 @@ class DangerReading(nn.Module):
         """
         try:
             with safe_open(path, framework="pt") as file:
-                made = cls(**json.loads((file.metadata() or {})["danger"]))
+                settings = json.loads((file.metadata() or {})["danger"])
+                made = cls(**{"doubt": settings["doubt"], **settings})  # parts without it read other states
                 made.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{path} is damaged, or no part of recipes/danger.py ({error}).") from None
         return made.eval()
+
+
+def beginning(language_model: PreTrainedModel, layers: int) -> PreTrainedModel:
+    """A language model as far as its first layers, without the norm at its end. The weights are shared."""
+    part = copy(language_model)
+    part._modules = dict(language_model._modules)
+    part.layers, part.norm = language_model.layers[:layers], nn.Identity()
+    return part
