@@ -88,7 +88,8 @@ def reply_nats(responder: LongerReplies, count: int = 64) -> float:
 
 def floor_ms(model: torch.nn.Module) -> float:
     """Milliseconds in which torch reads as many bytes as a token reads of the language model's weights."""
-    read = [*model.model.language_model.layers.state_dict().values(), model.lm_head.weight]
+    layers = model.model.language_model.layers
+    read = [*layers.parameters(), *layers.buffers(), *model.lm_head.parameters(), *model.lm_head.buffers()]
     weights = torch.zeros(sum(weight.numel() * weight.element_size() for weight in read) // 4)
     times = []
     for _ in range(5):

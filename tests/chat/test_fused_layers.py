@@ -68,3 +68,9 @@ def test_a_responder_has_them_also_with_rounded_weights(tmp_path):
         layers = Responder(checkpoint, asr="", int8=int8).model.model.language_model.layers
         assert all(type(layer) is FusedLayer for layer in layers)
         assert isinstance(layers[0].qkv_proj, Int8Linear) == int8
+
+
+def test_nobody_saves_what_could_not_be_loaded(tmp_path):
+    responder = Responder(save_tiny_checkpoint(tmp_path / "checkpoint"), asr="")
+    with pytest.raises(RuntimeError, match="cannot be saved: load the checkpoint"):
+        responder.model.save_pretrained(tmp_path / "saved")

@@ -178,6 +178,8 @@ def test_what_the_states_say_counts_where_the_lexicon_finds_nothing(responder, m
     conversation = Conversation(responder)
     reply = conversation.say("I gave my cat away.")
     assert reply.safety.kind == "danger" and reply.response == CAREFUL[0]
+    answer = conversation.say("And my dog.")  # in doubt by itself, but it answers the question
+    assert answer.safety.kind == "danger" and answer.response == CAREFUL[1]
     assert conversation.say("I want to kill myself.").safety.kind == "suicide"
     assert Conversation(responder).say("I gave my mouse a bath.", max_new_tokens=4).safety is None
 

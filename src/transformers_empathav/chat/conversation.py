@@ -318,8 +318,9 @@ class Conversation:
     def _danger(self, text: str) -> Safety | None:
         """What is found in the newest message, or in the one before that a careful answer asked about."""
         found = self.responder.find_danger(text)
-        if found is None and len(self.tail) > 1 and self.tail[-1].text in self.responder.careful:
-            found = self.responder.find_danger(self.tail[-2].text)
+        sure = found is not None and found.sure
+        if not sure and len(self.tail) > 1 and self.tail[-1].text in self.responder.careful:
+            found = self.responder.find_danger(self.tail[-2].text) or found
         return found
 
     def _answer(self, inputs: dict, generation: dict, danger: Safety | None) -> Iterator[str]:

@@ -40,6 +40,13 @@ class FusedLayer(LlamaDecoderLayer):
         gate, up = self.gate_up_proj(normed(hidden_states, self.post_attention_layernorm)).chunk(2, dim=-1)
         return hidden_states + self.down_proj(silu(gate).mul_(up))
 
+    def state_dict(self, *args, **kwargs):
+        """
+        Raises:
+            `RuntimeError`: always, as the weights have lost their names.
+        """
+        raise RuntimeError("A responder's model is for answering and cannot be saved: load the checkpoint for that.")
+
     def _attend(self, hidden: torch.Tensor, mask, position_embeddings, options: dict) -> torch.Tensor:
         batch, tokens, _ = hidden.shape
         cos, sin = (part.unsqueeze(2) for part in position_embeddings)

@@ -28,7 +28,8 @@ logger = logging.get_logger(__name__)
 
 class Responder:
     r"""
-    Holds a checkpoint and answers turns. For a conversation of several turns see [`Conversation`].
+    Holds a checkpoint and answers turns. For a conversation of several turns see [`Conversation`]. On a CPU its
+    `model` is changed so that it answers faster: load the checkpoint anew to train or save it.
 
     Args:
         checkpoint (`str` or `os.PathLike`): A directory of `empathav assemble`, or a Hub id.
