@@ -27,14 +27,16 @@ def read(model, inputs):
     return found
 
 
-def made(processor, attention: str, bias: bool):
-    """The same random model at each call."""
+def made(processor, attention: str, unusual: bool):
+    """The same random model at each call; an unusual one has biases and another activation."""
     model = tiny_model(processor)
     layers = model.model.language_model.layers
     linears = [part for part in layers.modules() if isinstance(part, torch.nn.Linear)]
     generator = torch.Generator().manual_seed(0)
-    for linear in linears if bias else ():
+    for linear in linears if unusual else ():
         linear.bias = torch.nn.Parameter(torch.randn(linear.out_features, generator=generator))
+    for layer in layers if unusual else ():
+        layer.mlp.act_fn = torch.nn.GELU()
     if attention == "grouped":
         group_heads(model.model.language_model)
     else:
@@ -44,9 +46,9 @@ def made(processor, attention: str, bias: bool):
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager", "grouped"])
 @pytest.mark.parametrize("texts", [["hello"], ["hello", "I lost my job and my dog"]])
-@pytest.mark.parametrize("bias", [False, True])
-def test_they_compute_what_llamas_own_do(processor, texts, attention, bias):
-    plain, fused = (made(processor, attention, bias) for _ in range(2))
+@pytest.mark.parametrize("unusual", [False, True])
+def test_they_compute_what_llamas_own_do(processor, texts, attention, unusual):
+    plain, fused = (made(processor, attention, unusual) for _ in range(2))
     fuse_layers(fused.model.language_model)
     assert all(type(layer) is FusedLayer for layer in fused.model.language_model.layers)
     inputs = dict(encode(processor, *([user(text)] for text in texts)))

@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from torch.nn.functional import rms_norm, silu
+from torch.nn.functional import rms_norm
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, eager_attention_forward
@@ -12,8 +12,8 @@ from ..modeling.generation_empathav import CACHE
 
 class FusedLayer(LlamaDecoderLayer):
     r"""
-    A layer of Llama for evaluation. It computes what transformers' own does, in a third of the operations: products of
-    the same input are one, queries and keys turn together, and a norm is one call.
+    A layer of Llama for evaluation. It computes what transformers' own does, with fewer calls: products of the same
+    input are one, queries and keys turn together, and a norm is one call.
 
     Args:
         layer (`LlamaDecoderLayer`): Whose weights are taken over.
@@ -27,7 +27,7 @@ class FusedLayer(LlamaDecoderLayer):
         self.width = attention.head_dim
         self.queries, self.keys = (part.out_features // self.width for part in (attention.q_proj, attention.k_proj))
         self.qkv_proj = joined(attention.q_proj, attention.k_proj, attention.v_proj)
-        self.o_proj, self.down_proj = attention.o_proj, mlp.down_proj
+        self.o_proj, self.down_proj, self.act_fn = attention.o_proj, mlp.down_proj, mlp.act_fn
         self.gate_up_proj = joined(mlp.gate_proj, mlp.up_proj)
         self.input_layernorm, self.post_attention_layernorm = layer.input_layernorm, layer.post_attention_layernorm
 
@@ -38,7 +38,7 @@ class FusedLayer(LlamaDecoderLayer):
         )
         hidden_states = hidden_states + attended
         gate, up = self.gate_up_proj(normed(hidden_states, self.post_attention_layernorm)).chunk(2, dim=-1)
-        return hidden_states + self.down_proj(silu(gate).mul_(up))
+        return hidden_states + self.down_proj(self.act_fn(gate).mul_(up))
 
     def state_dict(self, *args, **kwargs):
         """
