@@ -29,11 +29,11 @@ def scores(rows: list[dict], responder: Responder) -> dict:
     """Found and false alarms, each of how many, by each way of looking."""
     alarms = {"lexicon": [danger_in(row["text"]) is not None for row in rows]}
     if responder.danger is not None:
-        arguments, limits = (
-            (responder.model.model.language_model, responder.processor.tokenizer),
+        model, tokenizer = responder.model.model.language_model, responder.processor.tokenizer
+        limits, states = (
             responder.danger.settings,
+            [responder.danger.score(model, tokenizer, row["text"]) for row in rows],
         )
-        states = [responder.danger.score(*arguments, row["text"]) for row in rows]
         alarms["states"] = [score >= limits["threshold"] for score in states]
         alarms["either"] = [any(both) for both in zip(alarms["lexicon"], alarms["states"])]
         alarms["doubt"] = [sure or score >= limits["doubt"] for sure, score in zip(alarms["either"], states)]

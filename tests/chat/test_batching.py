@@ -137,6 +137,24 @@ def test_an_error_reaches_those_whose_reply_it_ends(part, shared, monkeypatch):
     assert conversation.say("Hello", max_new_tokens=4).response
 
 
+def test_an_error_while_a_prompt_is_read_leaves_nothing_false_behind(shared, responder, monkeypatch):
+    """Some layers have read the prompt by then, and others have not."""
+    conversation, alone = Conversation(shared), Conversation(responder)
+    for each in (conversation, alone):
+        each.say("Hello", max_new_tokens=4)
+
+    def broken(*args, **kwargs):
+        raise RuntimeError("broken")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="broken"):
+        patch.setattr(shared.model.model.language_model.layers[-1], "forward", broken)
+        conversation.say("Another message than the next one", max_new_tokens=4)
+    replies = [each.say("Go on", max_new_tokens=6).response for each in (conversation, alone)]
+    assert replies[0] == replies[1] and len(conversation) == len(alone) == 4
+    lengths = {layer.get_seq_length() for layer in conversation.cache.cache.layers}
+    assert lengths == {len(conversation.cache.input_ids)}
+
+
 def test_a_closed_batch_lets_nobody_wait(responder):
     shared = SharedResponder(responder.model.config._name_or_path, device="cpu")
     stream = Conversation(shared).stream("Tell me a long story", max_new_tokens=400)

@@ -163,7 +163,11 @@ class Batch:
         """A row with the first token of its reply."""
         cache = arguments.get("prompt_cache") or PromptCache()
         row = Row(self.model, tokenizer, arguments["input_ids"], cache, seed, arguments)
-        row.take(self._read(arguments, cache))
+        try:
+            row.take(self._read(arguments, cache))
+        except BaseException:
+            cache.forget()
+            raise
         if row.ended:
             row.leave()
         return row

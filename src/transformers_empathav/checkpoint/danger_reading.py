@@ -43,9 +43,8 @@ class DangerReading(nn.Module):
         hidden: int = 64,
     ):
         super().__init__()
-        doubt = threshold if doubt is None else doubt
-        self.settings = {"width": width, "layer": layer, "frame": frame, "threshold": threshold, "doubt": doubt}
-        self.settings["hidden"] = hidden
+        limits = {"threshold": threshold, "doubt": threshold if doubt is None else doubt}
+        self.settings = {"width": width, "layer": layer, "frame": frame, **limits, "hidden": hidden}
         self.register_buffer("mean", torch.zeros(2 * width))
         self.register_buffer("scale", torch.ones(2 * width))
         self.network = nn.Sequential(
@@ -116,10 +115,13 @@ class DangerReading(nn.Module):
         try:
             with safe_open(path, framework="pt") as file:
                 settings = json.loads((file.metadata() or {})["danger"])
-                made = cls(**{"doubt": settings["doubt"], **settings})  # parts without it read other states
+                settings["doubt"]  # a part without it is of an older version, and reads other states
+                made = cls(**settings)
                 made.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{path} is damaged, or no part of recipes/danger.py ({error}).") from None
+            raise ValueError(
+                f"{path} is damaged, or no part of recipes/danger.py ({error}): assemble the checkpoint again."
+            ) from None
         return made.eval()
 
 
