@@ -47,8 +47,8 @@ class TimedResponder(Responder):
 
     def write(self, inputs, cache, **options):
         self.clock = Clock()
-        length = {"max_new_tokens": self.tokens, "min_new_tokens": self.tokens}
-        return super().write(inputs, cache, stopping_criteria=[self.clock], **length)
+        options |= {"max_new_tokens": self.tokens, "min_new_tokens": self.tokens}
+        return super().write(inputs, cache, stopping_criteria=[self.clock], **options)
 
 
 def main():

@@ -6,9 +6,10 @@ those that are in doubt, to which no cheerful reply is given.
 
 Reads `tests/chat/danger.jsonl`: 192 statements that the lexicon was built with (and the states were trained on), and
 64 on which it was run once, when it was done; half of each speak of a danger. Then the splits `dev` and `test` of the
-corpus `danger`, most of which say it in a roundabout way. The states are those of `--checkpoint`. With EMPATHAV_DATA
-also counts the alarms of the lexicon in MELD, EmpatheticDialogues and ESConv (train and dev), and writes them to
-`--alarms`; those of the states are in the report of `recipes/danger.py`. The last line is one line of JSON.
+corpus `danger`, most of which say it in a roundabout way. The states are those of `--checkpoint`, each statement being
+the first message of a conversation. With EMPATHAV_DATA also counts the alarms of the lexicon in MELD,
+EmpatheticDialogues and ESConv (train and dev), and writes them to `--alarms`; those of the states are in the report of
+`recipes/danger.py`. The last line is one line of JSON.
 """
 
 import argparse
@@ -29,11 +30,8 @@ def scores(rows: list[dict], responder: Responder) -> dict:
     """Found and false alarms, each of how many, by each way of looking."""
     alarms = {"lexicon": [danger_in(row["text"]) is not None for row in rows]}
     if responder.danger is not None:
-        model, tokenizer = responder.model.model.language_model, responder.processor.tokenizer
-        limits, states = (
-            responder.danger.settings,
-            [responder.danger.score(model, tokenizer, row["text"]) for row in rows],
-        )
+        limits = responder.danger.settings
+        states = [responder.danger.score(responder.model, responder.processor, row["text"]) for row in rows]
         alarms["states"] = [score >= limits["threshold"] for score in states]
         alarms["either"] = [any(both) for both in zip(alarms["lexicon"], alarms["states"])]
         alarms["doubt"] = [sure or score >= limits["doubt"] for sure, score in zip(alarms["either"], states)]

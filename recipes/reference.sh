@@ -87,7 +87,7 @@ stage runs/pairs_own/table.json 30 $(recipe counter_emotional own_smollm2-135m)
 stage runs/epo_mixed/adapter_model.safetensors 20 $(train epo epo_smollm2-135m_own)
 
 # Whether a message speaks of danger, from the states of the language model with that adapter and without.
-stage runs/danger/report.json 10 python recipes/danger.py --checkpoints $base runs/epo_mixed --statements tests/chat/danger.jsonl
+stage runs/danger/report.json 20 python recipes/danger.py --checkpoints $base runs/epo_mixed --statements tests/chat/danger.jsonl
 
 # What it is worth.
 stage runs/evaluation/results.json 60 python recipes/evaluate.py --config recipes/configs/evaluate_smollm2-135m.yaml

@@ -8,6 +8,8 @@ from types import ModuleType
 import numpy as np
 import torch
 
+from transformers_empathav.chat.writing import Written
+
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 
@@ -73,3 +75,14 @@ def encode(processor, *conversations, **kwargs):
     return processor.apply_chat_template(
         list(conversations), add_generation_prompt=True, tokenize=True, return_dict=True, **kwargs
     )
+
+
+def writes(*words: str):
+    """Stands in for [`Responder.write`]: word by word, and the whole."""
+
+    def write(inputs, cache, **options):
+        yield words[0]
+        yield from (" " + word for word in words[1:])
+        return Written(" ".join(words), 4, 0, "stop")
+
+    return write

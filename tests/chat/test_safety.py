@@ -5,21 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from helpers import writes
 from transformers_empathav.chat.conversation import Conversation
 from transformers_empathav.chat.responder import Responder
 from transformers_empathav.chat.safety import (
     CAREFUL,
-    CHECK,
     HELP_LINES,
-    SENDS_TO,
     HelpLine,
     Safety,
     SafetyLexicon,
-    cheerful,
 )
 from transformers_empathav.chat.safety_lexicon import danger_in
 from transformers_empathav.chat.terminal import Screen
-from transformers_empathav.chat.writing import Written
 
 
 STATEMENTS = [
@@ -123,17 +120,6 @@ def test_a_reply_that_sends_to_help_is_one(reply, sends):
         assert found.kind == "danger" and found.lines == SafetyLexicon("GB").lines and "You may be" in found.notice
 
 
-def writes(*words: str):
-    """Stands in for [`Responder.write`]: word by word, and the whole."""
-
-    def write(inputs, cache, **options):
-        yield words[0]
-        yield from (" " + word for word in words[1:])
-        return Written(" ".join(words), 4, 0, "stop")
-
-    return write
-
-
 def test_help_stands_beside_a_reply_that_sends_to_it(responder, monkeypatch):
     """Also where it is stopped, and where the lexicon finds nothing; what the lexicon found goes first."""
     monkeypatch.setattr(responder, "write", writes("I am worried. Please call a crisis line."))
@@ -147,72 +133,6 @@ def test_help_stands_beside_a_reply_that_sends_to_it(responder, monkeypatch):
     assert conversation.safety.kind == "danger"
     monkeypatch.setattr(responder, "write", writes("How nice."))
     assert Conversation(responder).say("I gave my cat a bath.").safety is None
-
-
-def test_where_a_danger_is_found_the_answer_is_careful(responder, monkeypatch):
-    """In turn, as part of the conversation, and the language model goes on after it as if it had been its own."""
-    conversation = Conversation(responder)
-    replies = [conversation.say("I want to kill myself.") for _ in range(4)]
-    assert [reply.response for reply in replies] == [*CAREFUL, CAREFUL[-1]] and replies[0].tokens["reply"] > 20
-    assert not any(SafetyLexicon()(text) for text in CAREFUL) and all(SENDS_TO.search(text) for text in CAREFUL)
-    answered = conversation.say("Thank you.")
-    assert answered.response == CAREFUL[-1] and answered.safety.kind == "suicide"  # it answers the question
-    after = conversation.say("Thank you.", max_new_tokens=8)
-    assert after.response not in CAREFUL and after.safety is None
-    assert [said["content"] for said in conversation.messages][-4:-1] == ["Thank you.", CAREFUL[-1], "Thank you."]
-    monkeypatch.setattr(responder, "careful", ())
-    assert Conversation(responder).say("I want to kill myself.", max_new_tokens=4).response not in CAREFUL
-
-
-class Finds:
-    """Stands in for a [`DangerReading`]: cats are a danger, dogs may be one."""
-
-    settings = {"threshold": 2.0, "doubt": 1.0}
-
-    def score(self, language_model, tokenizer, text):
-        return 2.0 * ("cat" in text) + 1.0 * ("dog" in text)
-
-
-def test_what_the_states_say_counts_where_the_lexicon_finds_nothing(responder, monkeypatch):
-    monkeypatch.setattr(responder, "danger", Finds())
-    conversation = Conversation(responder)
-    reply = conversation.say("I gave my cat away.")
-    assert reply.safety.kind == "danger" and reply.response == CAREFUL[0]
-    answer = conversation.say("And my dog.")  # in doubt by itself, but it answers the question
-    assert answer.safety.kind == "danger" and answer.response == CAREFUL[1]
-    assert conversation.say("I want to kill myself.").safety.kind == "suicide"
-    assert Conversation(responder).say("I gave my mouse a bath.", max_new_tokens=4).safety is None
-
-
-@pytest.mark.parametrize(
-    "reply, kept",
-    [
-        ("How nice! Where does it live now?", False),
-        ("How nice", False),
-        ("Oh no. What a great dog it was.", True),
-        ("Where is it now?", True),
-        ("I am glad you told me. Why?", True),
-    ],
-)
-def test_no_cheerful_reply_is_given_to_what_may_be_a_danger(responder, monkeypatch, reply, kept):
-    monkeypatch.setattr(responder, "danger", Finds())
-    monkeypatch.setattr(responder, "write", writes(*reply.split(" ")))
-    *pieces, answer = Conversation(responder).stream("I gave my dog away.")
-    assert "".join(pieces) == answer.response == (reply if kept else CHECK) and answer.safety is None
-    assert Conversation(responder).say("I gave my mouse away.").response == reply
-    for careful, instead in (((), reply), (("Stay.",), "Stay.")):
-        mine = Responder(responder.model.name_or_path, device="cpu", careful=careful)
-        monkeypatch.setattr(mine, "danger", Finds())
-        monkeypatch.setattr(mine, "write", responder.write)
-        assert Conversation(mine).say("I gave my dog away.").response == (reply if kept else instead)
-    assert not cheerful(CHECK) and SafetyLexicon()(CHECK) is None
-
-
-def test_of_a_reply_in_doubt_the_first_sentence_alone_is_held_back(responder, monkeypatch):
-    monkeypatch.setattr(responder, "danger", Finds())
-    monkeypatch.setattr(responder, "write", writes("Where", "is", "it?", "Do", "you", "know?"))
-    pieces = list(Conversation(responder).stream("I gave my dog away."))[:-1]
-    assert pieces == ["Where is it? Do", " you", " know?"]
 
 
 @pytest.mark.parametrize("careful, kept", [(True, CAREFUL), (False, ()), (("Stay.",), ("Stay.",))])

@@ -363,7 +363,7 @@ def test_a_checkpoint_has_a_card_and_what_its_trained_parts_say(assembled, sourc
 def test_the_reading_of_danger_is_carried_along(assembled, sources, tmp_path):
     trained = trained_part(assembled, tmp_path / "trained")
     folder = quiet(tmp_path / "checkpoint", trained=trained, **sources.names())
-    DangerReading(32, 1, "[{}]", threshold=0.5).save(trained / "danger.safetensors")
+    DangerReading(32, 1, threshold=0.5).save(trained / "danger.safetensors")
     quiet(folder, trained=trained, **sources.names())  # the older one is replaced
     assert DangerReading.of(folder).settings["threshold"] == 0.5
     assert "danger.safetensors" in carried_files(folder)

@@ -1,7 +1,7 @@
 """Replies of several conversations, written in one batch: rows join and leave between two tokens."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch.nn.functional import pad
@@ -22,6 +22,7 @@ from ..modeling.generation_empathav import CACHE
 from ..modeling.prompt_cache_empathav import PromptCache
 from ..modeling.roomy_layer_empathav import RoomyLayer
 from .model_thread import ModelThread
+from .writing import straight
 
 
 OPTIONS = {
@@ -122,13 +123,19 @@ class Batch:
         self._thread.start()
 
     def run(
-        self, model, tokenizer: PreTrainedTokenizerBase, ids: list[int], seed: int | None, arguments: dict
+        self,
+        model,
+        tokenizer: PreTrainedTokenizerBase,
+        ids: list[int],
+        seed: int | None,
+        arguments: dict,
+        watch: Callable | None = None,
     ) -> Iterator[str]:
         r"""
         Pieces of one reply, as [`as_it_comes`] gives them; the ids of the reply go to `ids`.
 
         Args:
-            model, tokenizer, ids, seed: As there.
+            model, tokenizer, ids, seed, watch: As there.
             arguments (`dict`): Inputs of one row and `OPTIONS`. A text in `stop` ends the reply and is not in it.
 
         Raises:
@@ -136,7 +143,7 @@ class Batch:
         """
         if unknown := {name for name, value in arguments.items() if value is not None} - OPTIONS - INPUTS:
             raise ValueError(f"{', '.join(sorted(unknown))} cannot be given for replies in one batch: leave it out.")
-        row = self.thread(self._begin, tokenizer, seed, arguments)
+        row = self.thread(self._begin, tokenizer, seed, arguments, watch or straight)
         if not row.ended:
             with self._changed:
                 if self._closed:
@@ -159,12 +166,12 @@ class Batch:
             self._changed.notify()
         self._thread.join()
 
-    def _begin(self, tokenizer: PreTrainedTokenizerBase, seed: int | None, arguments: dict) -> Row:
+    def _begin(self, tokenizer: PreTrainedTokenizerBase, seed: int | None, arguments: dict, watch: Callable) -> Row:
         """A row with the first token of its reply."""
         cache = arguments.get("prompt_cache") or PromptCache()
         row = Row(self.model, tokenizer, arguments["input_ids"], cache, seed, arguments)
         try:
-            row.take(self._read(arguments, cache))
+            row.take(self._read(arguments, cache, watch))
         except BaseException:
             cache.forget()
             raise
@@ -173,7 +180,7 @@ class Batch:
         return row
 
     @torch.no_grad()
-    def _read(self, inputs: dict, cache: PromptCache) -> torch.Tensor:
+    def _read(self, inputs: dict, cache: PromptCache, watch: Callable) -> torch.Tensor:
         """Reads the part of a prompt that its cache lacks; `(vocabulary,)` logits of the first token of the reply."""
         ids, memory, config = inputs["input_ids"], inputs.get("memory"), self.model.config
         self.model.model.check_memory(memory)
@@ -185,7 +192,7 @@ class Batch:
         prepared = self.model.prepare_inputs_for_generation(
             ids, next_sequence_length=ids.shape[1] - cache.reused, use_cache=True, **embeds, **{CACHE: held}
         )
-        return self.model(**prepared, logits_to_keep=1).logits[0, -1]
+        return watch(self.model, **prepared, logits_to_keep=1).logits[0, -1]
 
     def _write(self):
         """The thread: one token for each row, again and again."""

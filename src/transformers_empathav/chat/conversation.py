@@ -12,12 +12,12 @@ from ..modeling.conversation_memory_empathav import ConversationMemory
 from ..modeling.generation_empathav import MEDIA_INPUTS
 from ..modeling.prompt_cache_empathav import PromptCache
 from ..processing.messages_empathav import Turn, parse_messages
+from .careful_answer import answer, named_danger
 from .forgetting import without
 from .hearing import NOTHING_HEARD, Heard, clip_vectors, read_text
 from .message import Message
 from .reply import Reply, no_time, timed
-from .safety import Safety, cheerful, next_careful
-from .writing import NEW_TOKENS, as_written, unless
+from .writing import NEW_TOKENS
 
 
 if TYPE_CHECKING:
@@ -131,11 +131,10 @@ class Conversation:
         """
         seconds = no_time() | {"load": self.responder.load_seconds}
         asked, emotion, reading, view = self._hear(text, clips, heard, seconds)
-        found = self._danger(asked.text)
-        self.safety = found if found is not None and found.sure else None
+        named = named_danger(self, asked.text)
         with timed(seconds, "compress"):
             inputs = self._prompt(asked, generation.get("max_new_tokens", NEW_TOKENS))
-        writing, written, whole = self._answer(inputs, generation, found), "", None
+        writing, written, whole = answer(self, asked.text, inputs, generation, named), "", None
         try:
             while whole is None:
                 try:
@@ -314,25 +313,6 @@ class Conversation:
             return_dict=True,
         ).to(self.responder.device)
         return {name: value for name, value in inputs.items() if name not in MEDIA_INPUTS}
-
-    def _danger(self, text: str) -> Safety | None:
-        """What is found in the newest message, or in the one before that a careful answer asked about."""
-        found = self.responder.find_danger(text)
-        sure = found is not None and found.sure
-        if not sure and len(self.tail) > 1 and self.tail[-1].text in self.responder.careful:
-            found = self.responder.find_danger(self.tail[-2].text) or found
-        return found
-
-    def _answer(self, inputs: dict, generation: dict, danger: Safety | None) -> Iterator[str]:
-        """Writes the reply: the language model, or a careful one where a danger was found, or is in doubt."""
-        careful, tokenizer = self.responder.careful, self.responder.processor.tokenizer
-        if danger is not None and danger.sure and careful:
-            said = [message.text for message in self.tail if message.role == "assistant"]
-            return as_written(next_careful(careful, said), tokenizer)
-        writing = self.responder.write(inputs, self.cache, **generation)
-        if danger is None or not careful:
-            return writing
-        return unless(cheerful, writing, as_written(self.responder.check, tokenizer))
 
     def _keep(self, asked: Message, answer: str, emotion: dict[str, float] | None, reading: str | None):
         """Both messages of an exchange become part of the conversation."""

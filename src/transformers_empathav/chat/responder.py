@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from time import perf_counter
 
+import torch
 from transformers.utils import logging
 
-from ..checkpoint.danger_reading import DangerReading
+from ..checkpoint.danger_reading import DangerReading, Watch, newest_message
 from ..checkpoint.loading import load_checkpoint, own_recogniser
 from ..modeling.conversation_memory_empathav import ConversationMemory
 from ..modeling.memory_check_empathav import LARGEST, check_budget
@@ -124,14 +125,30 @@ class Responder:
         return hear(self, clips, transcribe, limits)
 
     def write(self, inputs: dict, cache: PromptCache | None, **options) -> Iterator[str]:
-        """Writes a reply, see [`write`]. Replace it to write elsewhere, or for several conversations at once."""
+        """
+        Writes a reply, at least one piece of it; see [`write`]. Replace it to write elsewhere, or for several
+        conversations at once.
+        """
         return write(self.model, self.processor.tokenizer, inputs, cache, **options)
 
-    def find_danger(self, text: str) -> Safety | None:
-        """Who helps, where a person speaks of acute danger, or may do so; `None` where nothing is found."""
+    def watch(self, input_ids: torch.LongTensor) -> Watch | None:
+        """For [`~Responder.write`]: reads danger in the newest message of a prompt `(1, length)`, where it can be."""
+        if self.danger is None:
+            return None
+        tokens = newest_message(self.model.config, input_ids[0].tolist())
+        return Watch(self.danger, self.model.model.language_model, tokens)
+
+    def find_danger(self, text: str, score: float | None = None) -> Safety | None:
+        r"""
+        Who helps, where a person speaks of acute danger, or may do so; `None` where nothing is found.
+
+        Args:
+            text (`str`): The message.
+            score (`float`, *optional*): Of a [`Watch`]; else it is read by itself, in a pass of its own.
+        """
         found = self.safety(text)
         if found is None and self.danger is not None and text.strip():
-            score = self.danger.score(self.model.model.language_model, self.processor.tokenizer, text)
+            score = self.danger.score(self.model, self.processor, text) if score is None else score
             if score >= self.danger.settings["doubt"]:
                 found = self.safety.unnamed(sure=score >= self.danger.settings["threshold"])
         return found

@@ -41,8 +41,8 @@ class SharedResponder(Responder):
         decoded = decode(self, clips, limits)  # in the caller's thread, but for its faces
         return self.thread(super().hear, decoded, transcribe, limits)
 
-    def find_danger(self, text: str) -> Safety | None:
-        return self.thread(super().find_danger, text)
+    def find_danger(self, text: str, score: float | None = None) -> Safety | None:
+        return self.thread(super().find_danger, text, score)
 
     def write(self, inputs: dict, cache: PromptCache | None, **options) -> Iterator[str]:
         """As [`write`], in one batch with others; takes the options of [`Batch.run`]."""

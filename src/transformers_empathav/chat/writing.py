@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from transformers import (
@@ -66,6 +67,7 @@ def write(
     max_new_tokens: int = NEW_TOKENS,
     seed: int | None = None,
     run: Callable[..., Iterator[str]] | None = None,
+    watch: Callable | None = None,
     **options,
 ) -> Iterator[str]:
     r"""
@@ -79,6 +81,8 @@ def write(
         max_new_tokens (`int`, *optional*, defaults to 96): Longest reply, in tokens.
         seed (`int`, *optional*): Makes a sampled reply the same each time.
         run (`Callable`, *optional*): Calls the model in place of [`as_it_comes`], with its arguments.
+        watch (`Callable`, *optional*): Calls the pass that reads the prompt, with its arguments, before the first
+            piece; see [`Watch`]. Not called where tokens are not written one by one.
         options: Further arguments of `generate`. By default nothing is sampled.
 
     Yields:
@@ -103,9 +107,10 @@ def write(
         if attempt.get("do_sample") and not options["do_sample"]:
             logger.warning("The model wrote nothing twice: this reply is sampled, and may differ the next time.")
         pieces, ids = [], []
-        for piece in trimmed(run(model, tokenizer, ids, seed, {**inputs, **options, **attempt})):
+        for piece in trimmed(run(model, tokenizer, ids, seed, {**inputs, **options, **attempt}, watch)):
             pieces.append(piece)
             yield piece
+        watch = None  # what is read again for another try is in the cache
         if pieces:
             cached = 0 if options["prompt_cache"] is None else cache.reused
             return Written("".join(pieces), len(ids), cached, "length" if len(ids) >= max_new_tokens else "stop")
@@ -124,7 +129,9 @@ def token_by_token(model, options: dict) -> bool:
     )
 
 
-def as_it_comes(model, tokenizer, ids: list[int], seed: int | None, arguments: dict) -> Iterator[str]:
+def as_it_comes(
+    model, tokenizer, ids: list[int], seed: int | None, arguments: dict, watch: Callable | None = None
+) -> Iterator[str]:
     """
     Pieces of text while `generate` goes on, in the thread that reads them; the ids of the reply go to `ids`. In a
     thread of its own it would take twice as long on a CPU with two cores: each thread that multiplies brings further
@@ -132,12 +139,18 @@ def as_it_comes(model, tokenizer, ids: list[int], seed: int | None, arguments: d
     """
     streamer, length = Pieces(tokenizer), arguments["input_ids"].shape[1]
     generator = None if seed is None else torch.Generator(model.device).manual_seed(seed)
-    for sequence in model.generate(**arguments, custom_generate=partial(decoding, generator=generator)):
+    decode = partial(decoding, generator=generator, watch=watch or straight)
+    for sequence in model.generate(**arguments, custom_generate=decode):
         ids[:] = sequence[0, length:].tolist()
         streamer.put(sequence[:, -1].cpu())
         yield from streamer.take()
     streamer.end()
     yield from streamer.take()
+
+
+def straight(call: Callable, *args, **kwargs) -> Any:
+    """Nobody looks on."""
+    return call(*args, **kwargs)
 
 
 @torch.no_grad()
@@ -148,10 +161,11 @@ def decoding(
     stopping_criteria: StoppingCriteriaList,
     generation_config: GenerationConfig,
     generator: torch.Generator | None = None,
+    watch: Callable = straight,
     **inputs,
 ) -> Iterator[torch.LongTensor]:
     """A `custom_generate` for one row: transformers' own loop, but what it has so far is yielded at each token."""
-    outputs = model._prefill(input_ids, generation_config, inputs)
+    outputs = watch(model._prefill, input_ids, generation_config, inputs)
     while True:
         inputs = model._update_model_kwargs_for_generation(outputs, inputs)
         scores = logits_processor(input_ids, outputs.logits[:, -1].float())
@@ -167,7 +181,9 @@ def decoding(
         outputs = model(**model.prepare_inputs_for_generation(input_ids, next_sequence_length=new, **inputs))
 
 
-def at_once(model, tokenizer, ids: list[int], seed: int | None, arguments: dict) -> Iterator[str]:
+def at_once(
+    model, tokenizer, ids: list[int], seed: int | None, arguments: dict, watch: Callable | None = None
+) -> Iterator[str]:
     """The text in one piece, where nothing is final before the end. The caller's random numbers stay as they are."""
     with torch.random.fork_rng(enabled=seed is not None):
         if seed is not None:
@@ -193,6 +209,12 @@ def as_written(text: str, tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
     """A reply that is ready, in the form of [`write`]."""
     yield text
     return Written(text, len(tokenizer(text, add_special_tokens=False)["input_ids"]), 0, "stop")
+
+
+def after(begun: str, writing: Iterator[str]) -> Iterator[str]:
+    """A reply whose first piece was taken already."""
+    yield begun
+    return (yield from writing)
 
 
 def unless(unfit: Callable[[str], bool], writing: Iterator[str], instead: Iterator[str]) -> Iterator[str]:

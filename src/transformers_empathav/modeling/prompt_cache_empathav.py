@@ -78,6 +78,11 @@ class PromptCache:
         self.input_ids = sequence[: self.cache.get_seq_length()].clone()
         self._cut(len(self.input_ids))
 
+    def shorten(self, length: int):
+        """Gives up what is held after so many tokens, where the rest of a prompt must be read though it is known."""
+        if len(self.input_ids) > length:
+            self._cut(length)
+
     def keep_while(self, sequences: Iterator[torch.LongTensor]) -> Iterator[torch.LongTensor]:
         """
         Passes on what a `custom_generate` that is an iterator yields: prompt and reply `(1, length)`, one token longer

@@ -34,11 +34,13 @@ def shared(first: str, second: str) -> float:
 
 def test_as_many_as_the_page_says():
     counts = [[sum(bool(line["kind"]) == danger for line in split) for danger in (True, False)] for split in SPLITS]
-    assert counts == [[789, 599], [60, 40], [60, 10]]
+    assert counts == [[1570, 1368], [60, 40], [60, 10]]
     for split in SPLITS:
         kinds = Counter(line["kind"] for line in split if line["kind"])
         assert set(kinds) == {"suicide", "overdose", "self-harm", "violence"} and min(kinds.values()) >= 10
-    assert all(line["replies"] for line in TRAIN + DEV)
+    assert all(line["replies"] for line in DEV)
+    answered = [line for line in TRAIN if line["replies"]]
+    assert (sum(bool(line["kind"]) for line in answered), len(answered)) == (789, 1388)
     assert len({line["id"] for line in LINES}) == len(LINES)
 
 
@@ -72,9 +74,10 @@ def test_replies_differ():
 def test_everyday_talk_is_no_danger_and_is_answered_as_such():
     everyday = [line for line in LINES if not line["kind"]]
     alarms = [line["statement"] for line in everyday if danger_in(line["statement"])]
-    words = ("overdosed on chocolate", "stabbed every night at nine with a rubber", "she'll murder me if i start")
-    assert len(alarms) == 3 and all(any(word in alarm for alarm in alarms) for word in words)  # the lexicon errs here
-    for (reply,) in (line["replies"] for line in everyday):
+    words = ("overdosed on chocolate", "at nine with a rubber", "murder me if i start", "one push-up", "on my foot")
+    words += ("tyrant with dumplings", "on the watermelon", "under the table")
+    assert len(alarms) == 8 and all(any(word in alarm for alarm in alarms) for word in words)  # the lexicon errs here
+    for (reply,) in (line["replies"] for line in everyday if line["replies"]):
         assert danger_in(reply) is None and not re.search("emergency|crisis|helpline|are you safe", reply.lower())
 
 

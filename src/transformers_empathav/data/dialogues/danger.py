@@ -14,7 +14,8 @@ def danger_lines() -> list[dict]:
     """
     The lines of the file: `id`, `split`, `kind`, `statement` and `replies`, and sometimes `earlier`, the messages
     before the statement, the person's first. The kind is `suicide`, `overdose`, `self-harm` or `violence`, and `None`
-    for everyday talk. Statements of danger in `test` have no replies.
+    for everyday talk. Statements of danger in `test` have no replies, nor have lines on which only the reading of
+    danger is trained.
     """
     return [json.loads(line) for line in PATH.read_text(encoding="utf-8").splitlines()]
 
@@ -27,7 +28,7 @@ def as_messages(line: dict, reply: str | None = None) -> list[dict]:
 
 def load_danger(split: str) -> list[dict]:
     r"""
-    A conversation for each reply of each statement, and one without a reply for a statement that has none.
+    A conversation for each reply of each statement. In `test` also one for a statement that has none.
 
     All sentences were written for this project. Replies take a statement seriously, ask whether the speaker is safe,
     name help without a number, and stay.
@@ -44,6 +45,6 @@ def load_danger(split: str) -> list[dict]:
     for line in danger_lines():
         if line["split"] != split:
             continue
-        for number, reply in enumerate(line["replies"] or [None]):
+        for number, reply in enumerate(line["replies"] or [None] * (split == "test")):
             conversations.append({"id": f"danger-{line['id']}-{number}", "messages": as_messages(line, reply)})
     return conversations
