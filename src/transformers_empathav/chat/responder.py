@@ -127,7 +127,7 @@ class Responder:
     def write(self, inputs: dict, cache: PromptCache | None, **options) -> Iterator[str]:
         """
         Writes a reply, at least one piece of it; see [`write`]. Replace it to write elsewhere, or for several
-        conversations at once.
+        conversations at once. A `watch` among the options may be left uncalled: danger is then read by itself.
         """
         return write(self.model, self.processor.tokenizer, inputs, cache, **options)
 
